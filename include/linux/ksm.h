@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef __LINUX_KSM_H
+#define __LINUX_KSM_H
+/*
+ * Memory deduplication: what the rest of the kernel calls.
+ *
+ * Three groups of callers: those that decide which memory takes part
+ * (madvise, prctl, fork, exec, exit), those that meet a shared page on their
+ * way (reverse mapping, migration, swap-in, memory failure), and procfs, which
+ * reports. mm/ksm/ksm.h is the map of the implementation.
+ */
+
+#include <linux/mm.h>
+#include <linux/rmap.h>
+#include <linux/sched/coredump.h>
+
+struct folio;
+struct list_head;
+struct rmap_walk_control;
+
+#ifdef CONFIG_KSM
+
+/* Which memory takes part: mm/ksm/slot.c */
+int __ksm_enter(struct mm_struct *mm);
+void __ksm_exit(struct mm_struct *mm);
+int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
+		unsigned long end, int advice, unsigned long *vm_flags);
+void ksm_add_vma(struct vm_area_struct *vma);
+int ksm_enable_merge_any(struct mm_struct *mm);
+int ksm_disable_merge_any(struct mm_struct *mm);
+int ksm_disable(struct mm_struct *mm);
+
+/* Shared pages met elsewhere in mm: mm/ksm/rmap.c */
+struct folio *ksm_might_need_to_copy(struct folio *folio,
+				     struct vm_area_struct *vma,
+				     unsigned long addr);
+void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc);
+void folio_migrate_ksm(struct folio *newfolio, struct folio *folio);
+void collect_procs_ksm(struct folio *folio, struct page *page,
+		       struct list_head *to_kill, int force_early);
+
+/* Reports: mm/ksm/slot.c */
+long ksm_process_profit(struct mm_struct *mm);
+
+/*
+ * Mappings of the kernel's zero page that ksmd made. An application's own
+ * read fault maps the zero page clean; ksmd maps it dirty (and write-protected)
+ * so that its work can be told apart and counted down when it is unmapped.
+ */
+extern atomic_long_t ksm_zero_pages;
+
+#define is_ksm_zero_pte(pte)	(pte_dirty(pte) && is_zero_pfn(pte_pfn(pte)))
+
+static inline long mm_ksm_zero_pages(struct mm_struct *mm)
+{
+	return atomic_long_read(&mm->ksm_zero_pages);
+}
+
+static inline void ksm_account_zero_pages(struct mm_struct *mm, long nr)
+{
+	atomic_long_add(nr, &mm->ksm_zero_pages);
+	atomic_long_add(nr, &ksm_zero_pages);
+}
+
+static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte)
+{
+	if (is_ksm_zero_pte(pte))
+		ksm_account_zero_pages(mm, -1);
+}
+
+/* Called for a new mm, whose fields are still a copy of @oldmm's. */
+static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
+{
+	if (!test_bit(MMF_VM_MERGEABLE, &oldmm->flags))
+		return;
+
+	mm->ksm_rmap_items = 0;
+	mm->ksm_merging_pages = 0;
+	/* The zero pages were copied with the page tables. */
+	atomic_long_add(mm_ksm_zero_pages(mm), &ksm_zero_pages);
+	/* Without memory for a slot the child merely does not take part. */
+	__ksm_enter(mm);
+}
+
+static inline int ksm_execve(struct mm_struct *mm)
+{
+	return test_bit(MMF_VM_MERGE_ANY, &mm->flags) ? __ksm_enter(mm) : 0;
+}
+
+static inline void ksm_exit(struct mm_struct *mm)
+{
+	if (test_bit(MMF_VM_MERGEABLE, &mm->flags))
+		__ksm_exit(mm);
+}
+
+#else /* !CONFIG_KSM */
+
+static inline int ksm_disable(struct mm_struct *mm) { return 0; }
+static inline int ksm_execve(struct mm_struct *mm) { return 0; }
+static inline void ksm_exit(struct mm_struct *mm) { }
+static inline void ksm_add_vma(struct vm_area_struct *vma) { }
+
+static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm) { }
+
+static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte) { }
+
+static inline void collect_procs_ksm(struct folio *folio, struct page *page,
+				     struct list_head *to_kill,
+				     int force_early) { }
+
+#ifdef CONFIG_MMU
+static inline int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
+			      unsigned long end, int advice,
+			      unsigned long *vm_flags)
+{
+	return 0;
+}
+
+static inline struct folio *ksm_might_need_to_copy(struct folio *folio,
+						   struct vm_area_struct *vma,
+						   unsigned long addr)
+{
+	return folio;
+}
+
+static inline void rmap_walk_ksm(struct folio *folio,
+				 struct rmap_walk_control *rwc) { }
+
+static inline void folio_migrate_ksm(struct folio *newfolio,
+				     struct folio *folio) { }
+#endif /* CONFIG_MMU */
+
+#endif /* CONFIG_KSM */
+
+#endif /* __LINUX_KSM_H */

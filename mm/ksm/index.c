@@ -1,0 +1,644 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KSM: from a checksum to a page with the same bytes.
+ *
+ * Two trees, both ordered by key (NUMA node, checksum), so that a search touches
+ * no page before it has a hit. The stable tree has the KSM pages. The unstable
+ * tree has an rmap_item for each page that was found unchanged and without a
+ * twin; since it is ordered by the checksum that was stored, and not by bytes
+ * which may change, it never rots and is never rebuilt: an item stays until its
+ * page changes, is merged, or goes.
+ *
+ * Equal keys stand side by side. Usually these are dups: KSM pages with the same
+ * bytes, made because one may have max_page_sharing mappings only. Full ones
+ * stand last, so that a search begins with one that has room. Pages with
+ * different bytes and equal checksums are legal too, and harmless: a search
+ * compares bytes with a few candidates and then gives up.
+ */
+
+#include <linux/mm.h>
+#include <linux/rmap.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include <trace/events/ksm.h>
+
+#include "../internal.h"
+#include "ksm.h"
+
+/*
+ * How many pages with an equal key a search compares bytes with. Checksums have
+ * 64 bits and a secret seed: a second candidate with other bytes is not expected
+ * in the lifetime of a machine. More than one are allowed for pages whose bytes
+ * changed after they were entered.
+ */
+#define KSM_MAX_COMPARES	8
+
+static struct kmem_cache *node_cache;
+
+/**
+ * ksm_index_slab_init() - make room for stable nodes
+ * Return: 0 or -ENOMEM.
+ */
+int __init ksm_index_slab_init(void)
+{
+	node_cache = KMEM_CACHE(ksm_stable_node, 0);
+	return node_cache ? 0 : -ENOMEM;
+}
+
+/**
+ * ksm_index_slab_free() - undo ksm_index_slab_init()
+ */
+void __init ksm_index_slab_free(void)
+{
+	kmem_cache_destroy(node_cache);
+	node_cache = NULL;
+}
+
+/**
+ * ksm_index_init() - make an empty index
+ * @index: memory for it
+ * @max_sharing: how many mappings one KSM page may have, at least 2
+ */
+void ksm_index_init(struct ksm_index *index, int max_sharing)
+{
+	*index = (struct ksm_index) {
+		.stable		= RB_ROOT,
+		.unstable	= RB_ROOT,
+		.max_sharing	= max_sharing,
+	};
+	INIT_LIST_HEAD(&index->idle);
+}
+
+/**
+ * ksm_node_alloc() - allocate a stable node without items
+ *
+ * Return: the node, in no index yet; NULL without memory.
+ */
+struct ksm_stable_node *ksm_node_alloc(void)
+{
+	struct ksm_stable_node *node;
+
+	node = kmem_cache_zalloc(node_cache,
+				 GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+	if (node)
+		INIT_LIST_HEAD(&node->idle);
+	return node;
+}
+
+/**
+ * ksm_node_free() - free a stable node
+ * @node: node without items, in no index, that no page leads to
+ */
+void ksm_node_free(struct ksm_stable_node *node)
+{
+	VM_WARN_ON_ONCE(node->nr_items || !list_empty(&node->idle));
+	kmem_cache_free(node_cache, node);
+}
+
+static int key_cmp(const struct ksm_key *a, const struct ksm_key *b)
+{
+	if (a->nid != b->nid)
+		return a->nid < b->nid ? -1 : 1;
+	if (a->checksum != b->checksum)
+		return a->checksum < b->checksum ? -1 : 1;
+	return 0;
+}
+
+static struct ksm_stable_node *rb_stable(const struct rb_node *rb)
+{
+	return rb_entry_safe(rb, struct ksm_stable_node, rb);
+}
+
+static struct ksm_rmap_item *rb_unstable(const struct rb_node *rb)
+{
+	return rb_entry_safe(rb, struct ksm_rmap_item, rb);
+}
+
+static int stable_cmp(const void *key, const struct rb_node *rb)
+{
+	return key_cmp(key, &rb_stable(rb)->key);
+}
+
+static int unstable_cmp(const void *key, const struct rb_node *rb)
+{
+	return key_cmp(key, &rb_unstable(rb)->key);
+}
+
+static bool stable_less(struct rb_node *a, const struct rb_node *b)
+{
+	int cmp = key_cmp(&rb_stable(a)->key, &rb_stable(b)->key);
+
+	return cmp ? cmp < 0 : rb_stable(a)->full < rb_stable(b)->full;
+}
+
+static bool unstable_less(struct rb_node *a, const struct rb_node *b)
+{
+	return key_cmp(&rb_unstable(a)->key, &rb_unstable(b)->key) < 0;
+}
+
+static bool same_key(const struct ksm_stable_node *node,
+		     const struct rb_node *rb)
+{
+	return rb && !key_cmp(&node->key, &rb_stable(rb)->key);
+}
+
+/*
+ * A node has come (sign 1) or is about to go (sign -1): count it among the dups
+ * of its key if there are others, and with them the one that stood alone.
+ */
+static void count_dups(struct ksm_index *index, struct ksm_stable_node *node,
+		       int sign)
+{
+	struct rb_node *prev = rb_prev(&node->rb);
+	struct rb_node *next = rb_next(&node->rb);
+	bool has_prev = same_key(node, prev);
+	bool has_next = same_key(node, next);
+	bool pair;
+
+	if (!has_prev && !has_next)
+		return;
+	if (has_prev && has_next)
+		pair = false;
+	else if (has_prev)
+		pair = !same_key(node, rb_prev(prev));
+	else
+		pair = !same_key(node, rb_next(next));
+
+	index->chains += pair ? sign : 0;
+	index->dups += pair ? 2 * sign : sign;
+}
+
+/**
+ * ksm_index_add_node() - enter a KSM page
+ * @index: the index; domain->lock is held, as for all functions here
+ * @node: node with its key set, in no index
+ */
+void ksm_index_add_node(struct ksm_index *index, struct ksm_stable_node *node)
+{
+	node->full = node->nr_items >= index->max_sharing;
+	rb_add(&node->rb, &index->stable, stable_less);
+	count_dups(index, node, 1);
+	if (!node->nr_items)
+		list_add(&node->idle, &index->idle);
+}
+
+static void erase_node(struct ksm_index *index, struct ksm_stable_node *node)
+{
+	count_dups(index, node, -1);
+	rb_erase(&node->rb, &index->stable);
+	list_del_init(&node->idle);
+}
+
+/* Items come and go: keep the node where its fullness belongs. */
+static void settle_node(struct ksm_index *index, struct ksm_stable_node *node)
+{
+	bool full = node->nr_items >= index->max_sharing;
+
+	if (full == node->full)
+		return;
+	rb_erase(&node->rb, &index->stable);
+	node->full = full;
+	rb_add(&node->rb, &index->stable, stable_less);
+}
+
+/**
+ * ksm_index_rekey_node() - move a KSM page to another NUMA node's part
+ * @index: the index
+ * @node: node in @index
+ * @nid: where its page is now
+ */
+void ksm_index_rekey_node(struct ksm_index *index, struct ksm_stable_node *node,
+			  int nid)
+{
+	erase_node(index, node);
+	node->key.nid = nid;
+	ksm_index_add_node(index, node);
+}
+
+/**
+ * ksm_index_append() - note that a mapping belongs to a KSM page
+ * @index: the index
+ * @node: node in @index, whose page the caller has locked
+ * @item: loose item with mm and address set; index and anon_vma are the
+ *	caller's to set, with a reference that is now the item's
+ *
+ * To be called before the page is mapped there, so that no rmap walk misses it.
+ * More than max_page_sharing items are accepted: a fork brings them.
+ */
+void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
+		      struct ksm_rmap_item *item)
+{
+	VM_WARN_ON_ONCE(item->state != KSM_ITEM_LOOSE);
+	item->state = KSM_ITEM_STABLE;
+	item->node = node;
+	hlist_add_head(&item->link, &node->items);
+	if (node->nr_items++) {
+		index->pages_sharing++;
+	} else {
+		index->pages_shared++;
+		list_del_init(&node->idle);
+	}
+	item->mm->ksm_merging_pages++;
+	settle_node(index, node);
+}
+
+/**
+ * ksm_index_detach() - undo ksm_index_append()
+ * @index: the index
+ * @item: stable item; its node's page is locked by the caller, or gone
+ *
+ * The item is loose afterwards and knows no checksum.
+ */
+void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item)
+{
+	struct ksm_stable_node *node = item->node;
+
+	trace_ksm_remove_rmap_item(node->kpfn, item, item->mm);
+	hlist_del(&item->link);
+	if (--node->nr_items) {
+		index->pages_sharing--;
+	} else {
+		index->pages_shared--;
+		list_add(&node->idle, &index->idle);
+	}
+	item->mm->ksm_merging_pages--;
+	put_anon_vma(item->anon_vma);
+	item->state = KSM_ITEM_LOOSE;
+	item->key = (struct ksm_key) { .nid = NUMA_NO_NODE };
+	settle_node(index, node);
+}
+
+/**
+ * ksm_index_del_node() - give up a stable node whose page is gone
+ * @index: the index
+ * @node: node in @index; freed. Its items become loose.
+ */
+void ksm_index_del_node(struct ksm_index *index, struct ksm_stable_node *node)
+{
+	struct ksm_rmap_item *item;
+	struct hlist_node *next;
+
+	hlist_for_each_entry_safe(item, next, &node->items, link) {
+		ksm_index_detach(index, item);
+		cond_resched();
+	}
+	trace_ksm_remove_ksm_page(node->kpfn);
+	erase_node(index, node);
+	ksm_node_free(node);
+}
+
+/*
+ * Give up a node that has no items, if its page is mapped nowhere. A page that is
+ * mapped all the same came by fork, and ksmd will meet it there.
+ */
+static bool retire_node(struct ksm_index *index, struct ksm_stable_node *node,
+			struct folio *folio)
+{
+	if (node->nr_items || folio_mapped(folio))
+		return false;
+	ksm_folio_set_node(folio, NULL);
+	ksm_index_del_node(index, node);
+	return true;
+}
+
+/**
+ * ksm_index_add_item() - let a page be found by a twin
+ * @index: the index
+ * @item: loose item with its key set
+ */
+void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item)
+{
+	VM_WARN_ON_ONCE(item->state != KSM_ITEM_LOOSE);
+	rb_add(&item->rb, &index->unstable, unstable_less);
+	item->state = KSM_ITEM_UNSTABLE;
+	index->pages_unshared++;
+}
+
+static void drop_stable(struct ksm_index *index, struct ksm_rmap_item *item)
+{
+	struct ksm_stable_node *node = item->node;
+	struct folio *folio = ksm_node_folio(node, KSM_FOLIO_LOCK);
+
+	if (!folio) {
+		ksm_index_del_node(index, node);
+		return;
+	}
+	ksm_index_detach(index, item);
+	retire_node(index, node, folio);
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+/**
+ * ksm_index_drop_item() - take an item out of whichever tree it is in
+ * @index: the index
+ * @item: any item; it is loose afterwards
+ *
+ * Waits for the folio lock if the item is stable; so the caller must hold no
+ * folio lock. A stable node is given up with its last mapping.
+ */
+void ksm_index_drop_item(struct ksm_index *index, struct ksm_rmap_item *item)
+{
+	switch (item->state) {
+	case KSM_ITEM_STABLE:
+		drop_stable(index, item);
+		break;
+	case KSM_ITEM_UNSTABLE:
+		rb_erase(&item->rb, &index->unstable);
+		item->state = KSM_ITEM_LOOSE;
+		index->pages_unshared--;
+		break;
+	case KSM_ITEM_LOOSE:
+		break;
+	}
+}
+
+/*
+ * The next node with room after @rb, or the first if @rb is NULL. Full ones stand
+ * behind those, so the first full one ends the search.
+ */
+static struct ksm_stable_node *next_roomy(struct ksm_index *index,
+					 const struct ksm_key *key,
+					 struct ksm_stable_node *node)
+{
+	struct rb_node *rb;
+
+	if (node)
+		rb = rb_next_match(key, &node->rb, stable_cmp);
+	else
+		rb = rb_find_first(key, &index->stable, stable_cmp);
+	node = rb_stable(rb);
+	return node && !node->full ? node : NULL;
+}
+
+/*
+ * The node's page if it can serve for the key. Nodes whose page has moved to
+ * another NUMA node than their key says wait for ksmd to meet them.
+ */
+static struct folio *candidate_folio(struct ksm_stable_node *node)
+{
+	struct folio *folio = ksm_node_folio(node, KSM_FOLIO_NOLOCK);
+
+	if (folio && node->key.nid != NUMA_NO_NODE &&
+	    folio_nid(folio) != node->key.nid) {
+		folio_put(folio);
+		return ERR_PTR(-EXDEV);
+	}
+	return folio;
+}
+
+/**
+ * ksm_index_find_node() - find a KSM page with given bytes and room for one more
+ * @index: the index
+ * @key: of the bytes
+ * @page: page with the bytes; the caller holds a reference
+ * @kfolio: where to put the KSM page, with a reference for the caller
+ *
+ * Nodes met on the way whose page is gone are given up.
+ *
+ * Return: the node, or NULL. The bytes were compared once, but nothing stops
+ * @page from changing: ksm_replace_page() compares again.
+ */
+struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,
+					    const struct ksm_key *key,
+					    struct page *page,
+					    struct folio **kfolio)
+{
+	struct ksm_stable_node *node = next_roomy(index, key, NULL);
+	int compares = KSM_MAX_COMPARES;
+
+	while (node && compares--) {
+		struct ksm_stable_node *next = next_roomy(index, key, node);
+		struct folio *folio = candidate_folio(node);
+
+		if (!folio) {
+			ksm_index_del_node(index, node);
+		} else if (!IS_ERR(folio)) {
+			*kfolio = folio;
+			if (pages_identical(page, &folio->page))
+				return node;
+			folio_put(folio);
+		}
+		node = next;
+	}
+	return NULL;
+}
+
+/* Can this page of an item be a twin of that one? */
+static bool is_twin(const struct ksm_key *key, struct page *page,
+		    struct page *twin_page)
+{
+	if (key->nid != NUMA_NO_NODE && page_to_nid(twin_page) != key->nid)
+		return false;
+	return pages_identical(page, twin_page);
+}
+
+/**
+ * ksm_index_find_item() - find another page with the same bytes
+ * @index: the index
+ * @item: item with its key set, loose or unstable
+ * @page: its page; the caller holds a reference
+ * @twin_page: where to put the page found, with a reference for the caller
+ *
+ * Return: an unstable item other than @item; NULL if there is none;
+ * ERR_PTR(-EEXIST) if there is one whose page is @page itself, shared by fork:
+ * then there is nothing to merge, and one entry in the tree is enough.
+ */
+struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
+					  struct ksm_rmap_item *item,
+					  struct page *page,
+					  struct page **twin_page)
+{
+	int compares = KSM_MAX_COMPARES;
+	struct rb_node *rb;
+
+	rb_for_each(rb, &item->key, &index->unstable, unstable_cmp) {
+		struct ksm_rmap_item *twin = rb_unstable(rb);
+		struct page *found;
+
+		if (twin == item)
+			continue;
+		if (!compares--)
+			break;
+		found = ksm_item_page(twin);
+		if (!found)
+			continue;
+		if (found != page && is_twin(&item->key, page, found)) {
+			*twin_page = found;
+			return twin;
+		}
+		put_page(found);
+		if (found == page)
+			return ERR_PTR(-EEXIST);
+	}
+	return NULL;
+}
+
+/**
+ * ksm_index_prune() - give up nodes that no item will ever lead to
+ * @index: the index
+ *
+ * A node loses its last item while its page is still mapped by a forked child
+ * that ksmd has not met. If that child then goes, nobody tells.
+ */
+void ksm_index_prune(struct ksm_index *index)
+{
+	struct ksm_stable_node *node, *next;
+	struct folio *folio;
+
+	list_for_each_entry_safe(node, next, &index->idle, idle) {
+		cond_resched();
+		folio = ksm_node_folio(node, KSM_FOLIO_TRYLOCK);
+		if (IS_ERR(folio))
+			continue;
+		if (!folio) {
+			ksm_index_del_node(index, node);
+			continue;
+		}
+		retire_node(index, node, folio);
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+}
+
+/* Visits in tree order; the visitor may give up the node it is called with. */
+#define for_each_node_safe(node, next, index)				\
+	for (node = rb_stable(rb_first(&(index)->stable));		\
+	     node && (next = rb_stable(rb_next(&node->rb)), true);	\
+	     node = next)
+
+/**
+ * ksm_index_prune_range() - give up nodes whose pages have been taken offline
+ * @index: the index
+ * @start_pfn: first page frame of the range
+ * @end_pfn: end of the range, exclusive
+ *
+ * What was mapped has been migrated away before; what is left over are nodes
+ * that have not noticed yet that their page is gone, and must not look.
+ */
+void ksm_index_prune_range(struct ksm_index *index, unsigned long start_pfn,
+			   unsigned long end_pfn)
+{
+	struct ksm_stable_node *node, *next;
+
+	for_each_node_safe(node, next, index) {
+		if (node->kpfn >= start_pfn && node->kpfn < end_pfn)
+			ksm_index_del_node(index, node);
+		cond_resched();
+	}
+}
+
+/**
+ * ksm_index_clear() - give up all stable nodes
+ * @index: the index, with no items in use
+ *
+ * Return: 0; -EBUSY if a page is still mapped, as by an mm that is just exiting.
+ */
+int ksm_index_clear(struct ksm_index *index)
+{
+	struct ksm_stable_node *node, *next;
+	struct folio *folio;
+	int err = 0;
+
+	for_each_node_safe(node, next, index) {
+		cond_resched();
+		folio = ksm_node_folio(node, KSM_FOLIO_LOCK);
+		if (!folio) {
+			ksm_index_del_node(index, node);
+			continue;
+		}
+		if (!retire_node(index, node, folio))
+			err = -EBUSY;
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	return err;
+}
+
+#ifdef CONFIG_KSM_DEBUG
+struct index_count {
+	unsigned long shared, sharing, idle, chains, dups;
+};
+
+static bool validate_node(const struct ksm_index *index,
+			  const struct ksm_stable_node *node,
+			  struct index_count *c)
+{
+	struct ksm_rmap_item *item;
+	int nr = 0;
+
+	hlist_for_each_entry(item, &node->items, link) {
+		if (item->state != KSM_ITEM_STABLE || item->node != node)
+			return false;
+		nr++;
+	}
+	c->shared += !!nr;
+	c->sharing += nr ? nr - 1 : 0;
+	c->idle += !nr;
+	return nr == node->nr_items && list_empty(&node->idle) == !!nr &&
+	       node->full == (nr >= index->max_sharing);
+}
+
+static void count_chain(struct index_count *c, int run)
+{
+	c->chains += run > 1;
+	c->dups += run > 1 ? run : 0;
+}
+
+static bool validate_stable(const struct ksm_index *index,
+			    struct index_count *c)
+{
+	struct rb_node *rb, *prev = NULL;
+	int run = 0;
+
+	for (rb = rb_first(&index->stable); rb; prev = rb, rb = rb_next(rb)) {
+		if (prev && stable_less(rb, prev))
+			return false;
+		if (!prev || !same_key(rb_stable(rb), prev)) {
+			count_chain(c, run);
+			run = 0;
+		}
+		run++;
+		if (!validate_node(index, rb_stable(rb), c))
+			return false;
+	}
+	count_chain(c, run);
+	return true;
+}
+
+static bool validate_unstable(const struct ksm_index *index)
+{
+	struct rb_node *rb, *prev = NULL;
+	unsigned long nr = 0;
+
+	for (rb = rb_first(&index->unstable); rb; prev = rb, rb = rb_next(rb)) {
+		if (prev && unstable_less(rb, prev))
+			return false;
+		if (rb_unstable(rb)->state != KSM_ITEM_UNSTABLE)
+			return false;
+		nr++;
+	}
+	return nr == index->pages_unshared;
+}
+
+/**
+ * ksm_index_validate() - check every invariant of an index
+ * @index: the index; domain->lock is held
+ *
+ * Order of both trees, state of every item, length of every list, position of
+ * full nodes, list of idle nodes, and all counters. Linear in its size.
+ *
+ * Return: whether all hold.
+ */
+bool ksm_index_validate(const struct ksm_index *index)
+{
+	struct index_count c = {};
+
+	return validate_stable(index, &c) && validate_unstable(index) &&
+	       c.shared == index->pages_shared &&
+	       c.sharing == index->pages_sharing &&
+	       c.idle == list_count_nodes((struct list_head *)&index->idle) &&
+	       c.chains == index->chains && c.dups == index->dups;
+}
+#endif /* CONFIG_KSM_DEBUG */

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef __MM_KSM_KSM_H
+#define __MM_KSM_KSM_H
+/*
+ * Memory deduplication: the map, the types, the locks.
+ *
+ * The rooms, in the order in which a page passes through them. A room calls the
+ * rooms that stand below it here, never one above.
+ *
+ *	sysfs.c		knobs and counters in /sys/kernel/mm/ksm
+ *	ksmd.c		the thread: when to work, when to sleep; the domain
+ *	pass.c		what becomes of one page: look up, merge, or wait
+ *	scan.c		from a cursor to the next page; the checksum
+ *	slot.c		which mm's take part, and the rmap_items of each
+ *	index.c		stable and unstable tree: from a checksum to a twin
+ *	merge.c		from two equal pages to one, in the page table
+ *	unmerge.c	and back, by copying
+ *	walk.c		the one page table walk
+ *	rmap.c		from a shared page to its mappings, for the rest of mm
+ *
+ * The nouns:
+ *
+ *	domain		owns everything below; there is one so far
+ *	mm_slot		an mm that takes part, and its rmap_items
+ *	rmap_item	what is known of one page of one mm
+ *	stable node	a KSM page and the rmap_items that map it
+ *	KSM page	an anonymous page whose folio->mapping leads to a stable
+ *			node: write-protected everywhere, so its bytes never
+ *			change while it is mapped
+ *	dup		a further KSM page with the same bytes, made because
+ *			the ones before it have max_page_sharing mappings
+ *	twin		another page with the same bytes
+ *	pass		one walk over all that is offered
+ *
+ * Locks, outermost first, and what each protects:
+ *
+ *	domain->lock		mutex: the index, all rmap_items and stable
+ *				nodes, the scanner, the knobs
+ *	  mm->mmap_lock		VMAs and page tables; ksmd only reads
+ *	    folio lock		of a KSM page: its node's list of rmap_items and
+ *				kpfn. A merge locks the page that shall go,
+ *				then the KSM page, and only tries; dropping an
+ *				rmap_item waits.
+ *	      anon_vma->rwsem	taken by the rmap walk
+ *	      page table lock	a page table entry
+ *	  slots->lock		spinlock: list and hash of slots, the cursor;
+ *				nothing is taken inside it
+ *
+ * madvise() and prctl() come with mmap_lock held for writing, an exit with
+ * nothing; neither takes domain->lock, so no application ever waits for ksmd
+ * but for the few pages of one step under mmap_lock.
+ *
+ * References. A slot holds its mm's mm_count; an rmap_item on a stable node
+ * holds its anon_vma's refcount. A stable node holds nothing: its page is freed
+ * by the last unmapping, and ksm_node_folio() finds out.
+ *
+ * Safety never depends on a checksum. It only chooses what to look at: a page is
+ * replaced after its entry is cleared and flushed, its reference count shows
+ * that nobody else holds it, and all its bytes compare equal (merge.c).
+ */
+
+#include <linux/hashtable.h>
+#include <linux/ksm.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/xarray.h>
+
+#include "../mm_slot.h"
+
+struct anon_vma;
+
+/**
+ * struct ksm_key - what the trees are ordered by
+ * @checksum: of the bytes of the page
+ * @nid: node that the page must be on, NUMA_NO_NODE if it does not matter
+ */
+struct ksm_key {
+	u64 checksum;
+	int nid;
+};
+
+/**
+ * enum ksm_item_state - where an rmap_item is
+ * @KSM_ITEM_LOOSE: in no tree; its page changed, or could not be merged
+ * @KSM_ITEM_UNSTABLE: in the unstable tree, to be found by a twin
+ * @KSM_ITEM_STABLE: on the list of a stable node: it maps a KSM page
+ */
+enum ksm_item_state {
+	KSM_ITEM_LOOSE,
+	KSM_ITEM_UNSTABLE,
+	KSM_ITEM_STABLE,
+};
+
+/**
+ * struct ksm_rmap_item - what is known of one page of one mm
+ * @mm: the mm; kept by the reference of its slot
+ * @address: page-aligned virtual address
+ * @key: of the bytes last read, unless stable
+ * @index: position of the mapping within @anon_vma, in pages, if stable
+ * @anon_vma: leads to every VMA that may map the KSM page from here by fork or
+ *	mremap; a reference is held while stable
+ * @rb: in the unstable tree, if unstable
+ * @node: the stable node, if stable
+ * @link: in @node's list, if stable
+ * @state: which of the above hold
+ */
+struct ksm_rmap_item {
+	struct mm_struct *mm;
+	unsigned long address;
+	union {
+		struct ksm_key key;
+		struct {
+			pgoff_t index;
+			struct anon_vma *anon_vma;
+		};
+	};
+	union {
+		struct rb_node rb;
+		struct {
+			struct ksm_stable_node *node;
+			struct hlist_node link;
+		};
+	};
+	enum ksm_item_state state;
+};
+
+/**
+ * struct ksm_stable_node - a KSM page
+ * @rb: in the stable tree
+ * @key: of the page's bytes, which do not change
+ * @kpfn: page frame number; migration changes it under the folio lock
+ * @items: the rmap_items that map the page
+ * @nr_items: length of @items
+ * @full: has max_page_sharing items; such nodes stand behind the others of
+ *	their key, where no lookup meets them
+ * @idle: in the index's list of nodes without items
+ */
+struct ksm_stable_node {
+	struct rb_node rb;
+	struct ksm_key key;
+	unsigned long kpfn;
+	struct hlist_head items;
+	int nr_items;
+	bool full;
+	struct list_head idle;
+};
+
+/**
+ * struct ksm_index - from a checksum to a page
+ * @stable: stable nodes, by key, then full ones last
+ * @unstable: rmap_items of unchanged pages without a twin, by key
+ * @idle: stable nodes without items
+ * @max_sharing: how many items fill a stable node
+ * @pages_shared: stable nodes that have items
+ * @pages_sharing: items on stable nodes beyond the first of each
+ * @pages_unshared: items in the unstable tree
+ * @chains: keys that have more than one stable node
+ * @dups: stable nodes of those keys
+ */
+struct ksm_index {
+	struct rb_root stable;
+	struct rb_root unstable;
+	struct list_head idle;
+	int max_sharing;
+	unsigned long pages_shared;
+	unsigned long pages_sharing;
+	unsigned long pages_unshared;
+	unsigned long chains;
+	unsigned long dups;
+};
+
+/**
+ * struct ksm_mm_slot - an mm that takes part
+ * @slot: in the list and hash of slots; holds a reference (mm_count) to the mm
+ * @items: rmap_items by page number. Only grows while the cursor stands on this
+ *	slot, which is why an exit may free a slot that has none.
+ */
+struct ksm_mm_slot {
+	struct mm_slot slot;
+	struct xarray items;
+};
+
+#define KSM_SLOTS_HASH_BITS	10
+
+/**
+ * struct ksm_slots - all mm's that take part
+ * @lock: protects all fields
+ * @list: slots in the order of the pass
+ * @hash: slots by mm
+ * @cursor: slot being worked on, NULL between passes
+ */
+struct ksm_slots {
+	spinlock_t lock;
+	struct list_head list;
+	DECLARE_HASHTABLE(hash, KSM_SLOTS_HASH_BITS);
+	struct ksm_mm_slot *cursor;
+};
+
+/**
+ * struct ksm_scanner - where a pass has got to within the cursor's slot
+ * @address: next page to look at
+ * @offered: a mergeable VMA was met in this slot
+ * @passes: passes completed
+ */
+struct ksm_scanner {
+	unsigned long address;
+	bool offered;
+	unsigned long passes;
+};
+
+/* Values of the run knob, and the bit that memory offlining adds to it. */
+#define KSM_RUN_STOP		0UL
+#define KSM_RUN_MERGE		1UL
+#define KSM_RUN_UNMERGE		2UL
+#define KSM_RUN_OFFLINE_BIT	2
+#define KSM_RUN_OFFLINE		BIT(KSM_RUN_OFFLINE_BIT)
+
+/**
+ * struct ksm_domain - pages that may be merged with each other
+ * @lock: see the list of locks above
+ * @run: KSM_RUN_*
+ * @wakeup: where ksmd waits for work
+ * @pause: where ksmd sleeps between two batches
+ * @slots: mm's that take part
+ * @scanner: where the pass has got to
+ * @index: the trees
+ * @pages_to_scan: pages in a batch
+ * @sleep_millisecs: milliseconds between two batches
+ * @across_nodes: pages of different NUMA nodes may be merged
+ * @zero_pages: map the kernel's zero page for pages of zeroes
+ * @pages_scanned: pages looked at since boot
+ * @nr_items: rmap_items in use
+ */
+struct ksm_domain {
+	struct mutex lock;
+	unsigned long run;
+	wait_queue_head_t wakeup;
+	wait_queue_head_t pause;
+	struct ksm_slots slots;
+	struct ksm_scanner scanner;
+	struct ksm_index index;
+	unsigned int pages_to_scan;
+	unsigned int sleep_millisecs;
+	bool across_nodes;
+	bool zero_pages;
+	unsigned long pages_scanned;
+	unsigned long nr_items;
+};
+
+extern struct ksm_domain ksm_domain;
+
+/* ksmd.c */
+void ksm_domain_lock(struct ksm_domain *d);
+void ksm_domain_unlock(struct ksm_domain *d);
+int ksm_domain_set_run(struct ksm_domain *d, unsigned long run);
+int ksm_domain_set_max_sharing(struct ksm_domain *d, int max_sharing);
+int ksm_domain_set_across_nodes(struct ksm_domain *d, bool across_nodes);
+void ksm_domain_set_sleep(struct ksm_domain *d, unsigned int millisecs);
+
+/* sysfs.c */
+#ifdef CONFIG_SYSFS
+int ksm_sysfs_init(void);
+#else
+static inline int ksm_sysfs_init(void)
+{
+	return 0;
+}
+#endif
+
+/* pass.c */
+void ksm_pass(struct ksm_domain *d, unsigned int nr_pages);
+
+/* scan.c */
+struct ksm_rmap_item *ksm_scan_next(struct ksm_domain *d, struct page **page);
+u64 ksm_checksum(struct page *page);
+bool ksm_checksum_is_zero(u64 checksum);
+void ksm_checksum_init(void);
+
+/* slot.c */
+int ksm_slots_init(struct ksm_domain *d);
+void ksm_slots_free(void);
+struct ksm_mm_slot *ksm_slots_first(struct ksm_domain *d);
+struct ksm_mm_slot *ksm_slots_next(struct ksm_domain *d, bool remove);
+void ksm_slots_rewind(struct ksm_domain *d);
+struct ksm_rmap_item *ksm_slot_item(struct ksm_domain *d,
+				    struct ksm_mm_slot *slot,
+				    unsigned long address);
+void ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
+		     unsigned long start, unsigned long end);
+long ksm_profit(unsigned long pages, unsigned long items);
+
+/* index.c */
+int ksm_index_slab_init(void);
+void ksm_index_slab_free(void);
+void ksm_index_init(struct ksm_index *index, int max_sharing);
+struct ksm_stable_node *ksm_node_alloc(void);
+void ksm_node_free(struct ksm_stable_node *node);
+void ksm_index_add_node(struct ksm_index *index, struct ksm_stable_node *node);
+void ksm_index_del_node(struct ksm_index *index, struct ksm_stable_node *node);
+void ksm_index_rekey_node(struct ksm_index *index, struct ksm_stable_node *node,
+			  int nid);
+void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
+		      struct ksm_rmap_item *item);
+void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item);
+void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item);
+void ksm_index_drop_item(struct ksm_index *index, struct ksm_rmap_item *item);
+struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,
+					    const struct ksm_key *key,
+					    struct page *page,
+					    struct folio **kfolio);
+struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
+					  struct ksm_rmap_item *item,
+					  struct page *page,
+					  struct page **twin_page);
+void ksm_index_prune(struct ksm_index *index);
+void ksm_index_prune_range(struct ksm_index *index, unsigned long start_pfn,
+			   unsigned long end_pfn);
+int ksm_index_clear(struct ksm_index *index);
+#ifdef CONFIG_KSM_DEBUG
+bool ksm_index_validate(const struct ksm_index *index);
+#else
+static inline bool ksm_index_validate(const struct ksm_index *index)
+{
+	return true;
+}
+#endif
+
+/* merge.c */
+int ksm_protect_page(struct vm_area_struct *vma, unsigned long address,
+		     struct page *page);
+int ksm_replace_page(struct vm_area_struct *vma, unsigned long address,
+		     struct page *page, struct page *kpage);
+struct folio *ksm_isolate_page(struct page *page);
+bool ksm_page_held(struct page *page);
+
+/* unmerge.c */
+int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
+		      unsigned long end);
+void ksm_unmerge_item(struct ksm_rmap_item *item);
+
+/* walk.c */
+typedef bool (*ksm_match_t)(pte_t pte, struct page *page);
+
+unsigned long ksm_walk_next(struct vm_area_struct *vma, unsigned long start,
+			    unsigned long end, ksm_match_t match,
+			    struct page **page);
+
+/* rmap.c */
+
+/**
+ * enum ksm_folio_lock - what ksm_node_folio() does about the folio lock
+ * @KSM_FOLIO_NOLOCK: leave it alone
+ * @KSM_FOLIO_TRYLOCK: take it or fail with -EBUSY
+ * @KSM_FOLIO_LOCK: wait for it
+ */
+enum ksm_folio_lock {
+	KSM_FOLIO_NOLOCK,
+	KSM_FOLIO_TRYLOCK,
+	KSM_FOLIO_LOCK,
+};
+
+struct folio *ksm_node_folio(struct ksm_stable_node *node,
+			     enum ksm_folio_lock lock);
+void ksm_folio_set_node(struct folio *folio, struct ksm_stable_node *node);
+struct ksm_stable_node *ksm_folio_node(struct folio *folio);
+struct vm_area_struct *ksm_vma_lock(struct ksm_rmap_item *item);
+void ksm_vma_unlock(struct vm_area_struct *vma);
+struct page *ksm_item_page(struct ksm_rmap_item *item);
+
+/**
+ * ksm_exiting() - is an mm past its last user?
+ * @mm: mm that the caller keeps by mm_count
+ *
+ * An exiting mm passes through __ksm_exit(), which waits for mmap_lock, before
+ * its page tables go. Whoever holds mmap_lock and sees false here may use them
+ * until it unlocks.
+ *
+ * Return: whether the page tables may be gone or going.
+ */
+static inline bool ksm_exiting(struct mm_struct *mm)
+{
+	return !atomic_read(&mm->mm_users);
+}
+
+/**
+ * ksm_vma_offered() - is memory of this VMA to be merged?
+ * @vma: VMA; its mm's mmap_lock is held
+ *
+ * Return: whether it was offered and has had anonymous pages.
+ */
+static inline bool ksm_vma_offered(struct vm_area_struct *vma)
+{
+	return (vma->vm_flags & VM_MERGEABLE) && vma->anon_vma;
+}
+
+#endif /* __MM_KSM_KSM_H */

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KSM: the thread, and the domain it works for.
+ *
+ * ksmd looks at pages_to_scan pages, sleeps for sleep_millisecs, and so on, while
+ * run is 1 and something is offered; otherwise it sleeps until that is so.
+ */
+
+#include <linux/freezer.h>
+#include <linux/init.h>
+#include <linux/kthread.h>
+#include <linux/memory.h>
+#include <linux/oom.h>
+#include <linux/sched/mm.h>
+#include <linux/wait_bit.h>
+
+#include "ksm.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/ksm.h>
+
+/* The defaults that administrators know: 5000 pages a second, at most. */
+#define KSM_PAGES_TO_SCAN	100
+#define KSM_SLEEP_MILLISECS	20
+/* An rmap walk visits at most so many mappings, one page table walk each. */
+#define KSM_MAX_PAGE_SHARING	256
+/* Below the applications, above what is idle priority. */
+#define KSMD_NICE		5
+
+struct ksm_domain ksm_domain;
+
+atomic_long_t ksm_zero_pages = ATOMIC_LONG_INIT(0);
+
+/**
+ * ksm_domain_lock() - take a domain's lock
+ * @d: the domain
+ *
+ * Memory that is going offline must not be looked at, and a lock cannot be held
+ * for so long: so whoever comes waits here until it is done.
+ */
+void ksm_domain_lock(struct ksm_domain *d)
+{
+	mutex_lock(&d->lock);
+	while (d->run & KSM_RUN_OFFLINE) {
+		mutex_unlock(&d->lock);
+		wait_on_bit(&d->run, KSM_RUN_OFFLINE_BIT, TASK_UNINTERRUPTIBLE);
+		mutex_lock(&d->lock);
+	}
+}
+
+/**
+ * ksm_domain_unlock() - undo ksm_domain_lock()
+ * @d: the domain
+ */
+void ksm_domain_unlock(struct ksm_domain *d)
+{
+	mutex_unlock(&d->lock);
+}
+
+static bool has_work(struct ksm_domain *d)
+{
+	return (READ_ONCE(d->run) & KSM_RUN_MERGE) &&
+	       !list_empty(&d->slots.list);
+}
+
+/* Between two batches; a new value of sleep_millisecs cuts it short. */
+static void ksmd_pause(struct ksm_domain *d)
+{
+	unsigned int millisecs = READ_ONCE(d->sleep_millisecs);
+
+	wait_event_freezable_timeout(d->pause,
+				     millisecs != READ_ONCE(d->sleep_millisecs),
+				     msecs_to_jiffies(millisecs));
+}
+
+static int ksmd(void *data)
+{
+	struct ksm_domain *d = data;
+
+	set_freezable();
+	set_user_nice(current, KSMD_NICE);
+
+	while (!kthread_should_stop()) {
+		ksm_domain_lock(d);
+		if (has_work(d))
+			ksm_pass(d, READ_ONCE(d->pages_to_scan));
+		ksm_domain_unlock(d);
+
+		if (has_work(d))
+			ksmd_pause(d);
+		else
+			wait_event_freezable(d->wakeup, has_work(d) ||
+					     kthread_should_stop());
+	}
+	return 0;
+}
+
+static int unmerge_mm(struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, 0);
+	int err;
+
+	mmap_assert_locked(mm);
+	for_each_vma(vmi, vma) {
+		if (!ksm_vma_offered(vma))
+			continue;
+		err = ksm_unmerge_range(vma, vma->vm_start, vma->vm_end);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Unmerge the cursor's mm and forget all of it; move the cursor on. */
+static int unmerge_slot(struct ksm_domain *d, struct ksm_mm_slot *slot)
+{
+	struct mm_struct *mm = slot->slot.mm;
+	int err = 0;
+
+	mmgrab(mm);
+	mmap_read_lock(mm);
+	/* An exiting mm unmerges itself by unmapping everything. */
+	if (!ksm_exiting(mm))
+		err = unmerge_mm(mm);
+	if (!err) {
+		ksm_slot_forget(d, slot, 0, ULONG_MAX);
+		ksm_slots_next(d, ksm_exiting(mm));
+	}
+	mmap_read_unlock(mm);
+	mmdrop(mm);
+	return err;
+}
+
+static int unmerge_all(struct ksm_domain *d)
+{
+	struct ksm_mm_slot *slot;
+	int err;
+
+	for (slot = ksm_slots_first(d); slot; slot = d->slots.cursor) {
+		err = unmerge_slot(d, slot);
+		if (err) {
+			ksm_slots_rewind(d);
+			return err;
+		}
+	}
+	/* A page that is mapped by an mm in the midst of its exit is left. */
+	ksm_index_clear(&d->index);
+	d->scanner.passes = 0;
+	return 0;
+}
+
+/**
+ * ksm_domain_set_run() - start, stop or undo merging
+ * @d: domain; its lock is held
+ * @run: KSM_RUN_STOP, KSM_RUN_MERGE or KSM_RUN_UNMERGE
+ *
+ * Return: 0; -ENOMEM without memory to unmerge, or -ERESTARTSYS on a signal while
+ * unmerging: ksmd is stopped then, and what was unmerged remains so.
+ */
+int ksm_domain_set_run(struct ksm_domain *d, unsigned long run)
+{
+	int err = 0;
+
+	if (d->run == run)
+		return 0;
+	WRITE_ONCE(d->run, run);
+	if (run == KSM_RUN_UNMERGE) {
+		/* If the copies do not fit into memory, it is our fault. */
+		set_current_oom_origin();
+		err = unmerge_all(d);
+		clear_current_oom_origin();
+		if (err)
+			WRITE_ONCE(d->run, KSM_RUN_STOP);
+	}
+	if (run == KSM_RUN_MERGE)
+		wake_up_interruptible(&d->wakeup);
+	return err;
+}
+
+/* Some settings cannot change under the stable nodes made with the old ones. */
+static int no_nodes_left(struct ksm_domain *d)
+{
+	return d->index.pages_shared ? -EBUSY : ksm_index_clear(&d->index);
+}
+
+/**
+ * ksm_domain_set_max_sharing() - limit the mappings of one KSM page
+ * @d: domain; its lock is held
+ * @max_sharing: the limit, at least 2
+ *
+ * Return: 0; -EBUSY if there are KSM pages.
+ */
+int ksm_domain_set_max_sharing(struct ksm_domain *d, int max_sharing)
+{
+	int err = 0;
+
+	if (d->index.max_sharing != max_sharing)
+		err = no_nodes_left(d);
+	if (!err)
+		d->index.max_sharing = max_sharing;
+	return err;
+}
+
+/**
+ * ksm_domain_set_across_nodes() - allow to merge pages of different NUMA nodes
+ * @d: domain; its lock is held
+ * @across_nodes: whether to
+ *
+ * Return: 0; -EBUSY if there are KSM pages.
+ */
+int ksm_domain_set_across_nodes(struct ksm_domain *d, bool across_nodes)
+{
+	int err = 0;
+
+	if (d->across_nodes != across_nodes)
+		err = no_nodes_left(d);
+	if (!err)
+		d->across_nodes = across_nodes;
+	return err;
+}
+
+/**
+ * ksm_domain_set_sleep() - set how long ksmd sleeps between two batches
+ * @d: the domain
+ * @millisecs: the time; takes effect at once
+ */
+void ksm_domain_set_sleep(struct ksm_domain *d, unsigned int millisecs)
+{
+	WRITE_ONCE(d->sleep_millisecs, millisecs);
+	wake_up_interruptible(&d->pause);
+}
+
+#ifdef CONFIG_MEMORY_HOTREMOVE
+static void going_offline(struct ksm_domain *d)
+{
+	mutex_lock(&d->lock);
+	WRITE_ONCE(d->run, d->run | KSM_RUN_OFFLINE);
+	mutex_unlock(&d->lock);
+}
+
+static void offline_done(struct ksm_domain *d)
+{
+	mutex_lock(&d->lock);
+	WRITE_ONCE(d->run, d->run & ~KSM_RUN_OFFLINE);
+	mutex_unlock(&d->lock);
+	/* Order the bit before the look for waiters. */
+	smp_mb();
+	wake_up_bit(&d->run, KSM_RUN_OFFLINE_BIT);
+}
+
+static int memory_callback(struct notifier_block *nb, unsigned long action,
+			   void *arg)
+{
+	struct memory_notify *mn = arg;
+
+	switch (action) {
+	case MEM_GOING_OFFLINE:
+		going_offline(&ksm_domain);
+		break;
+	case MEM_OFFLINE:
+		/* Nobody else is at the index: they all wait for offline_done(). */
+		ksm_index_prune_range(&ksm_domain.index, mn->start_pfn,
+				      mn->start_pfn + mn->nr_pages);
+		fallthrough;
+	case MEM_CANCEL_OFFLINE:
+		offline_done(&ksm_domain);
+		break;
+	}
+	return NOTIFY_OK;
+}
+#endif /* CONFIG_MEMORY_HOTREMOVE */
+
+static void __init domain_init(struct ksm_domain *d)
+{
+	mutex_init(&d->lock);
+	init_waitqueue_head(&d->wakeup);
+	init_waitqueue_head(&d->pause);
+	ksm_index_init(&d->index, KSM_MAX_PAGE_SHARING);
+	d->pages_to_scan = KSM_PAGES_TO_SCAN;
+	d->sleep_millisecs = KSM_SLEEP_MILLISECS;
+	d->across_nodes = true;
+	/* Without sysfs nobody could ever start it. */
+	d->run = IS_ENABLED(CONFIG_SYSFS) ? KSM_RUN_STOP : KSM_RUN_MERGE;
+}
+
+static int __init slabs_init(struct ksm_domain *d)
+{
+	int err = ksm_index_slab_init();
+
+	if (err)
+		return err;
+	err = ksm_slots_init(d);
+	if (err)
+		ksm_index_slab_free();
+	return err;
+}
+
+static void __init slabs_free(void)
+{
+	ksm_slots_free();
+	ksm_index_slab_free();
+}
+
+static int __init ksm_init(void)
+{
+	struct ksm_domain *d = &ksm_domain;
+	struct task_struct *thread;
+	int err;
+
+	ksm_checksum_init();
+	domain_init(d);
+	err = slabs_init(d);
+	if (err)
+		return err;
+
+	thread = kthread_run(ksmd, d, "ksmd");
+	if (IS_ERR(thread)) {
+		pr_err("ksm: cannot start ksmd\n");
+		err = PTR_ERR(thread);
+		goto free;
+	}
+	err = ksm_sysfs_init();
+	if (err) {
+		pr_err("ksm: cannot make /sys/kernel/mm/ksm\n");
+		goto stop;
+	}
+#ifdef CONFIG_MEMORY_HOTREMOVE
+	hotplug_memory_notifier(memory_callback, KSM_CALLBACK_PRI);
+#endif
+	return 0;
+
+stop:
+	kthread_stop(thread);
+free:
+	slabs_free();
+	return err;
+}
+subsys_initcall(ksm_init);

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KSM: from two equal pages to one, in the page table.
+ *
+ * The rule that everything hangs on: a page's bytes are trusted only after its
+ * entry has been taken out of the page table and flushed from every TLB, and
+ * its reference count then accounts for all its mappings and nothing else. From
+ * there on neither a CPU nor a device can write to it. get_user_pages_fast(),
+ * which takes no lock, raises the count first and then looks whether the entry
+ * is still there; we clear the entry first and then look at the count; so one of
+ * the two notices the other.
+ */
+
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/pagewalk.h>
+#include <linux/rmap.h>
+#include <linux/swap.h>
+
+#include <asm/cacheflush.h>
+#include <asm/tlbflush.h>
+
+#include "../internal.h"
+#include "ksm.h"
+
+/**
+ * struct ksm_frozen - a page whose entry is out of the page table
+ * @vma: VMA of the entry
+ * @address: where the entry belongs
+ * @page: the page
+ * @pte: the entry as it was
+ * @fw: the walk; holds the page table lock
+ * @range: what secondary MMUs were told
+ */
+struct ksm_frozen {
+	struct vm_area_struct *vma;
+	unsigned long address;
+	struct page *page;
+	pte_t pte;
+	struct folio_walk fw;
+	struct mmu_notifier_range range;
+};
+
+/* References beyond those of mappings, swap cache and the caller? */
+static bool folio_held(struct folio *folio)
+{
+	int expected = 1 + folio_mapcount(folio);
+
+	if (folio_test_swapcache(folio))
+		expected += folio_nr_pages(folio);
+	return folio_ref_count(folio) != expected;
+}
+
+/* Put an entry in, the old one or another, and let go. */
+static void frozen_put(struct ksm_frozen *f, pte_t pte)
+{
+	set_pte_at(f->vma->vm_mm, f->address, f->fw.ptep, pte);
+	folio_walk_end(&f->fw, f->vma);
+	mmu_notifier_invalidate_range_end(&f->range);
+}
+
+/*
+ * Take the entry out and see that nobody else holds the page. On success the
+ * bytes are at rest and the page table lock is held, both until frozen_put().
+ */
+static int frozen_get(struct ksm_frozen *f, struct vm_area_struct *vma,
+		      unsigned long address, struct page *page)
+{
+	f->vma = vma;
+	f->address = address;
+	f->page = page;
+	mmu_notifier_range_init(&f->range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm,
+				address, address + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&f->range);
+	if (!folio_walk_start(&f->fw, vma, address, 0))
+		goto out;
+	if (f->fw.page != page || f->fw.level != FW_LEVEL_PTE)
+		goto out_walk;
+
+	flush_cache_page(vma, address, page_to_pfn(page));
+	f->pte = ptep_clear_flush(vma, address, f->fw.ptep);
+	if (!folio_held(page_folio(page)))
+		return 0;
+	frozen_put(f, f->pte);
+	return -EBUSY;
+
+out_walk:
+	folio_walk_end(&f->fw, vma);
+out:
+	mmu_notifier_invalidate_range_end(&f->range);
+	return -EFAULT;
+}
+
+/*
+ * From now on the page is mapped read-only, if at all: it can be nobody's
+ * exclusive page any more, and what the entry knows of it goes to the folio.
+ */
+static int frozen_share(struct ksm_frozen *f)
+{
+	struct folio *folio = page_folio(f->page);
+
+	if (PageAnonExclusive(f->page) &&
+	    folio_try_share_anon_rmap_pte(folio, f->page))
+		return -EBUSY;
+	if (pte_dirty(f->pte))
+		folio_mark_dirty(folio);
+	return 0;
+}
+
+/* What userspace attached to the address, not to the page. */
+static pte_t pte_keep_marks(pte_t new, pte_t old)
+{
+	if (pte_soft_dirty(old))
+		new = pte_mksoft_dirty(new);
+	if (pte_uffd_wp(old))
+		new = pte_mkuffd_wp(new);
+	return new;
+}
+
+/* An entry for a shared page, with everything counted that it brings. */
+static pte_t map_shared(struct ksm_frozen *f, struct page *kpage)
+{
+	struct vm_area_struct *vma = f->vma;
+	struct folio *kfolio;
+	pte_t pte;
+
+	if (is_zero_pfn(page_to_pfn(kpage))) {
+		pte = pfn_pte(page_to_pfn(kpage), vma->vm_page_prot);
+		/* Dirty marks it as ours: see is_ksm_zero_pte(). */
+		pte = pte_mkdirty(pte_mkspecial(pte));
+		ksm_account_zero_pages(vma->vm_mm, 1);
+		/* The zero page is not anonymous memory. */
+		dec_mm_counter(vma->vm_mm, MM_ANONPAGES);
+		return pte;
+	}
+
+	kfolio = page_folio(kpage);
+	folio_get(kfolio);
+	folio_add_anon_rmap_pte(kfolio, kpage, vma, f->address, RMAP_NONE);
+	return mk_pte(kpage, vma->vm_page_prot);
+}
+
+/* Uncount what the old entry brought; the caller still holds the folio. */
+static void unmap_page(struct ksm_frozen *f)
+{
+	struct folio *folio = page_folio(f->page);
+
+	folio_remove_rmap_pte(folio, f->page, f->vma);
+	if (!folio_mapped(folio))
+		folio_free_swap(folio);
+	folio_put(folio);
+}
+
+/**
+ * ksm_protect_page() - make sure that a page's bytes stay as they are
+ * @vma: offered VMA that maps the page; its mm's mmap_lock is held
+ * @address: page-aligned address of the page in @vma
+ * @page: small anonymous page, locked; the caller holds one reference
+ *
+ * After success the page is mapped read-only and clean here, is nobody's
+ * exclusive page, and is held by nobody but its mappings. The caller, who still
+ * has it locked, can make it a KSM page.
+ *
+ * Return: 0; -EFAULT if @page is not mapped at @address any more; -EBUSY if
+ * someone else holds it.
+ */
+int ksm_protect_page(struct vm_area_struct *vma, unsigned long address,
+		     struct page *page)
+{
+	struct ksm_frozen f;
+	int err;
+
+	err = frozen_get(&f, vma, address, page);
+	if (err)
+		return err;
+	err = frozen_share(&f);
+	if (err)
+		frozen_put(&f, f.pte);
+	else
+		frozen_put(&f, pte_wrprotect(pte_mkclean(f.pte)));
+	return err;
+}
+
+/**
+ * ksm_replace_page() - map a shared page in the place of an equal one
+ * @vma: offered VMA that maps the page; its mm's mmap_lock is held
+ * @address: page-aligned address of the page in @vma
+ * @page: small anonymous page, locked; the caller holds one reference, keeps
+ *	it and drops it
+ * @kpage: KSM page, locked and referenced by the caller, or the zero page. The
+ *	new mapping takes a reference of its own.
+ *
+ * The bytes are compared here, after @page was frozen, and nowhere else does it
+ * matter that they are equal.
+ *
+ * Return: 0; -EFAULT if @page is not mapped at @address any more; -EBUSY if
+ * someone else holds it; -EAGAIN if the pages differ.
+ */
+int ksm_replace_page(struct vm_area_struct *vma, unsigned long address,
+		     struct page *page, struct page *kpage)
+{
+	struct ksm_frozen f;
+	pte_t new;
+	int err;
+
+	err = frozen_get(&f, vma, address, page);
+	if (err)
+		return err;
+	err = pages_identical(page, kpage) ? frozen_share(&f) : -EAGAIN;
+	if (err) {
+		frozen_put(&f, f.pte);
+		return err;
+	}
+	new = pte_keep_marks(map_shared(&f, kpage), f.pte);
+	unmap_page(&f);
+	frozen_put(&f, new);
+	return 0;
+}
+
+/**
+ * ksm_isolate_page() - lock a page for merging, alone in its folio
+ * @page: page that the caller holds one reference to, which stays with it
+ *
+ * A huge page is split. The lock is only tried: whoever has it may take long,
+ * and the page comes around again in the next pass.
+ *
+ * Return: the locked folio; NULL if it could not be locked or split, or is no
+ * anonymous page that could still be merged.
+ */
+struct folio *ksm_isolate_page(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	if (!folio_trylock(folio))
+		return NULL;
+	if (page_folio(page) != folio || !folio_test_anon(folio) ||
+	    folio_test_ksm(folio))
+		goto unlock;
+	if (folio_test_large(folio)) {
+		/* On success the lock stays with the folio of @page. */
+		if (split_huge_page(page))
+			goto unlock;
+		folio = page_folio(page);
+	}
+	return folio;
+
+unlock:
+	folio_unlock(folio);
+	return NULL;
+}
+
+/**
+ * ksm_page_held() - does someone hold a page, so that merging it would fail?
+ * @page: page that the caller holds one reference to
+ *
+ * A hint, without locks, that saves splitting and protecting in vain.
+ *
+ * Return: whether there are references beyond those of mappings, swap cache and
+ * caller.
+ */
+bool ksm_page_held(struct page *page)
+{
+	return folio_held(page_folio(page));
+}

@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KSM: between a shared page, its stable node and its mappings; and what the rest
+ * of mm asks when it meets such a page.
+ *
+ * A KSM page is mapped by unrelated mm's, so folio->mapping cannot lead to one
+ * anon_vma. It leads to the stable node, which lists an rmap_item for each
+ * mapping that ksmd made. An rmap_item has an anon_vma and an index in it: a fork
+ * or a split of the VMA copies the page table entry to a VMA that hangs on the
+ * same anon_vma with the same index, so it is found too.
+ */
+
+#include <linux/memcontrol.h>
+#include <linux/pagewalk.h>
+#include <linux/rmap.h>
+#include <linux/sched/signal.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+#include <linux/vmstat.h>
+
+#include "../internal.h"
+#include "ksm.h"
+
+static void *node_mapping(struct ksm_stable_node *node)
+{
+	return (void *)((unsigned long)node | PAGE_MAPPING_KSM);
+}
+
+/**
+ * ksm_folio_set_node() - make a folio a KSM page, or take its node away
+ * @folio: small anonymous folio that nobody has as an exclusive page; locked
+ * @node: stable node, which must outlive the mapping; NULL for a KSM page that
+ *	is not mapped any more, or that has been migrated away
+ */
+void ksm_folio_set_node(struct folio *folio, struct ksm_stable_node *node)
+{
+	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_FOLIO(folio_test_anon(folio) &&
+			 PageAnonExclusive(&folio->page), folio);
+	WRITE_ONCE(folio->mapping, node_mapping(node));
+}
+
+/**
+ * ksm_folio_node() - find the stable node of a folio
+ * @folio: any folio that the caller holds; domain->lock or the folio lock is
+ *	held, either of which keeps the node
+ *
+ * Return: the node; NULL if it is no KSM page or has lost its node.
+ */
+struct ksm_stable_node *ksm_folio_node(struct folio *folio)
+{
+	unsigned long mapping = (unsigned long)READ_ONCE(folio->mapping);
+
+	if ((mapping & PAGE_MAPPING_FLAGS) != PAGE_MAPPING_KSM)
+		return NULL;
+	return (void *)(mapping & ~PAGE_MAPPING_FLAGS);
+}
+
+/*
+ * Reference a folio if it still is the node's. The node holds no reference
+ * itself: so the page may have been freed and have become anything else, but
+ * then its mapping is not this node. A page in the swap cache whose count is
+ * frozen at zero is one that migration is moving: it will be back.
+ */
+static bool node_folio_try_get(struct ksm_stable_node *node,
+			       struct folio *folio)
+{
+	void *mapping = node_mapping(node);
+
+	while (READ_ONCE(folio->mapping) == mapping) {
+		if (folio_try_get(folio)) {
+			if (READ_ONCE(folio->mapping) == mapping)
+				return true;
+			folio_put(folio);
+			return false;
+		}
+		if (!folio_test_swapcache(folio))
+			return false;
+		cpu_relax();
+	}
+	return false;
+}
+
+/* The folio lock can be waited for, so the page may have gone meanwhile. */
+static int node_folio_lock(struct ksm_stable_node *node, struct folio *folio,
+			   enum ksm_folio_lock lock)
+{
+	if (lock == KSM_FOLIO_NOLOCK)
+		return 0;
+	if (lock == KSM_FOLIO_LOCK)
+		folio_lock(folio);
+	else if (!folio_trylock(folio))
+		return -EBUSY;
+	if (READ_ONCE(folio->mapping) == node_mapping(node))
+		return 0;
+	folio_unlock(folio);
+	return -EAGAIN;
+}
+
+/**
+ * ksm_node_folio() - get the KSM page of a stable node, if it still exists
+ * @node: stable node; domain->lock is held
+ * @lock: what to do about the folio lock
+ *
+ * Migration sets the new page's mapping, then kpfn, then clears the old page's
+ * mapping (folio_migrate_ksm()). So if the page at kpfn turns out not to be ours,
+ * it has gone only if kpfn is still the same.
+ *
+ * Return: the folio with a reference for the caller, and locked if asked for;
+ * NULL if the page is gone, when nothing is left for the node but
+ * ksm_index_del_node(); ERR_PTR(-EBUSY) if KSM_FOLIO_TRYLOCK did not get the
+ * lock.
+ */
+struct folio *ksm_node_folio(struct ksm_stable_node *node,
+			     enum ksm_folio_lock lock)
+{
+	struct folio *folio;
+	unsigned long kpfn;
+	int err;
+
+	do {
+		kpfn = READ_ONCE(node->kpfn);
+		folio = pfn_folio(kpfn);
+		if (node_folio_try_get(node, folio)) {
+			err = node_folio_lock(node, folio, lock);
+			if (!err)
+				return folio;
+			folio_put(folio);
+			if (err == -EBUSY)
+				return ERR_PTR(err);
+		}
+		/* Pairs with smp_wmb() in folio_migrate_ksm(). */
+		smp_rmb();
+	} while (READ_ONCE(node->kpfn) != kpfn);
+	return NULL;
+}
+
+/**
+ * ksm_vma_lock() - find the VMA of an rmap_item, and keep it
+ * @item: the item; domain->lock is held
+ *
+ * Return: the VMA, offered, with its mm's mmap_lock held for reading until
+ * ksm_vma_unlock(); NULL if the address is not offered any more or the mm is
+ * exiting, with nothing held.
+ */
+struct vm_area_struct *ksm_vma_lock(struct ksm_rmap_item *item)
+{
+	struct mm_struct *mm = item->mm;
+	struct vm_area_struct *vma = NULL;
+
+	mmap_read_lock(mm);
+	if (!ksm_exiting(mm))
+		vma = vma_lookup(mm, item->address);
+	if (vma && ksm_vma_offered(vma))
+		return vma;
+	mmap_read_unlock(mm);
+	return NULL;
+}
+
+/**
+ * ksm_vma_unlock() - undo ksm_vma_lock()
+ * @vma: what it returned
+ */
+void ksm_vma_unlock(struct vm_area_struct *vma)
+{
+	mmap_read_unlock(vma->vm_mm);
+}
+
+/**
+ * ksm_item_page() - get the page that an rmap_item is about
+ * @item: the item; domain->lock is held, mmap_lock is not
+ *
+ * Return: the anonymous page, not yet a KSM page, that is mapped there now, with
+ * a reference for the caller; NULL if there is none.
+ */
+struct page *ksm_item_page(struct ksm_rmap_item *item)
+{
+	struct vm_area_struct *vma = ksm_vma_lock(item);
+	struct page *page = NULL;
+	struct folio_walk fw;
+	struct folio *folio;
+
+	if (!vma)
+		return NULL;
+	folio = folio_walk_start(&fw, vma, item->address, 0);
+	if (folio) {
+		if (folio_test_anon(folio) && !folio_test_ksm(folio) &&
+		    !folio_is_zone_device(folio)) {
+			page = fw.page;
+			get_page(page);
+		}
+		folio_walk_end(&fw, vma);
+	}
+	if (page) {
+		flush_anon_page(vma, page, item->address);
+		flush_dcache_page(page);
+	}
+	ksm_vma_unlock(vma);
+	return page;
+}
+
+/* Read-lock an anon_vma as the walk wants it: wait, or say that it is contended. */
+static bool rmap_lock(struct anon_vma *anon_vma, struct rmap_walk_control *rwc)
+{
+	if (anon_vma_trylock_read(anon_vma))
+		return true;
+	if (rwc->try_lock) {
+		rwc->contended = true;
+		return false;
+	}
+	anon_vma_lock_read(anon_vma);
+	return true;
+}
+
+/* Returns whether the walk shall go on. */
+static bool rmap_walk_item(struct folio *folio, struct ksm_rmap_item *item,
+			   struct rmap_walk_control *rwc)
+{
+	struct anon_vma *anon_vma = item->anon_vma;
+	struct anon_vma_chain *avc;
+	bool more = true;
+
+	if (!rmap_lock(anon_vma, rwc))
+		return false;
+	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, item->index,
+				       item->index) {
+		struct vm_area_struct *vma = avc->vma;
+		unsigned long addr = vma_address(vma, item->index, 1);
+
+		cond_resched();
+		if (rwc->invalid_vma && rwc->invalid_vma(vma, rwc->arg))
+			continue;
+		more = rwc->rmap_one(folio, vma, addr, rwc->arg) &&
+		       !(rwc->done && rwc->done(folio));
+		if (!more)
+			break;
+	}
+	anon_vma_unlock_read(anon_vma);
+	return more;
+}
+
+/**
+ * rmap_walk_ksm() - visit every mapping of a KSM page
+ * @folio: KSM page; locked, which keeps its node's list as it is
+ * @rwc: what to do; see rmap_walk()
+ *
+ * A VMA may be visited more than once, for example a child's through its own
+ * rmap_item and through its parent's, and one that does not map the page may be
+ * visited: as in every rmap walk, rmap_one has to look at the page table.
+ */
+void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
+{
+	struct ksm_stable_node *node;
+	struct ksm_rmap_item *item;
+
+	VM_BUG_ON_FOLIO(!folio_test_ksm(folio), folio);
+	VM_BUG_ON_FOLIO(!folio_test_locked(folio), folio);
+
+	node = ksm_folio_node(folio);
+	if (!node)
+		return;
+	hlist_for_each_entry(item, &node->items, link) {
+		cond_resched();
+		if (!rmap_walk_item(folio, item, rwc))
+			return;
+	}
+}
+
+/* Would a walk from this node find a mapping at this address? */
+static bool node_covers(struct ksm_stable_node *node,
+			struct vm_area_struct *vma, unsigned long addr)
+{
+	pgoff_t index = linear_page_index(vma, addr);
+	struct ksm_rmap_item *item;
+	struct anon_vma_chain *avc;
+
+	hlist_for_each_entry(item, &node->items, link) {
+		if (item->index != index)
+			continue;
+		list_for_each_entry(avc, &vma->anon_vma_chain, same_vma) {
+			if (avc->anon_vma == item->anon_vma)
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * May a page from the swap cache be mapped at this address as it is, or would the
+ * rmap not find it there?
+ */
+static bool swapin_as_is(struct folio *folio, struct vm_area_struct *vma,
+			 unsigned long addr)
+{
+	struct anon_vma *anon_vma = folio_anon_vma(folio);
+	struct ksm_stable_node *node;
+
+	if (folio_test_large(folio))
+		return true;
+	if (folio_test_ksm(folio)) {
+		node = ksm_folio_node(folio);
+		return node && node_covers(node, vma, addr) &&
+		       !(READ_ONCE(ksm_domain.run) & KSM_RUN_UNMERGE);
+	}
+	if (!anon_vma)
+		return true;
+	return folio->index == linear_page_index(vma, addr) &&
+	       anon_vma->root == vma->anon_vma->root;
+}
+
+static struct folio *alloc_charged(struct vm_area_struct *vma,
+				   unsigned long addr)
+{
+	struct folio *folio;
+
+	folio = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma, addr, false);
+	if (!folio)
+		return NULL;
+	if (!mem_cgroup_charge(folio, vma->vm_mm, GFP_KERNEL))
+		return folio;
+	folio_put(folio);
+	return NULL;
+}
+
+/**
+ * ksm_might_need_to_copy() - choose the page for a fault on swapped-out memory
+ * @folio: page in the swap cache; locked, referenced by the caller
+ * @vma: VMA of the fault
+ * @addr: address of the fault
+ *
+ * What was a KSM page when it was swapped out may belong to unrelated mm's. It
+ * can be mapped again only where the rmap would find it; elsewhere the fault
+ * gets a copy, which ksmd may merge again later.
+ *
+ * Return: @folio if it can be mapped there; else a new folio with the same
+ * bytes, locked and charged, whose reference is the caller's; NULL without
+ * memory; ERR_PTR(-EHWPOISON) if the page cannot be read.
+ */
+struct folio *ksm_might_need_to_copy(struct folio *folio,
+				     struct vm_area_struct *vma,
+				     unsigned long addr)
+{
+	struct page *page = folio_page(folio, 0);
+	struct folio *copy;
+
+	if (swapin_as_is(folio, vma, addr))
+		return folio;
+	if (PageHWPoison(page))
+		return ERR_PTR(-EHWPOISON);
+	/* A failed read is the fault handler's to report. */
+	if (!folio_test_uptodate(folio))
+		return folio;
+
+	copy = alloc_charged(vma, addr);
+	if (!copy)
+		return NULL;
+	if (copy_mc_user_highpage(folio_page(copy, 0), page, addr, vma)) {
+		folio_put(copy);
+		return ERR_PTR(-EHWPOISON);
+	}
+	folio_set_dirty(copy);
+	__folio_mark_uptodate(copy);
+	__folio_set_locked(copy);
+#ifdef CONFIG_SWAP
+	count_vm_event(KSM_SWPIN_COPY);
+#endif
+	return copy;
+}
+
+#ifdef CONFIG_MIGRATION
+/**
+ * folio_migrate_ksm() - tell a stable node that its page has moved
+ * @newfolio: where it is now; locked; its mapping is set already
+ * @folio: where it was; locked
+ */
+void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
+{
+	struct ksm_stable_node *node = ksm_folio_node(folio);
+
+	VM_BUG_ON_FOLIO(!folio_test_locked(folio), folio);
+	VM_BUG_ON_FOLIO(!folio_test_locked(newfolio), newfolio);
+	VM_BUG_ON_FOLIO(newfolio->mapping != folio->mapping, newfolio);
+	if (!node)
+		return;
+
+	VM_BUG_ON_FOLIO(node->kpfn != folio_pfn(folio), folio);
+	WRITE_ONCE(node->kpfn, folio_pfn(newfolio));
+	/*
+	 * ksm_node_folio() must not see that the old page has ceased to be the
+	 * node's, nor that it has left the swap cache, before it can see kpfn.
+	 */
+	smp_wmb();
+	ksm_folio_set_node(folio, NULL);
+}
+#endif /* CONFIG_MIGRATION */
+
+#ifdef CONFIG_MEMORY_FAILURE
+static void collect_procs_vma(struct page *page, struct vm_area_struct *vma,
+			      unsigned long addr, struct list_head *to_kill,
+			      int force_early)
+{
+	struct task_struct *tsk;
+
+	for_each_process(tsk) {
+		struct task_struct *t = task_early_kill(tsk, force_early);
+
+		if (t && t->mm == vma->vm_mm)
+			add_to_kill_ksm(t, page, vma, to_kill, addr);
+	}
+}
+
+static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
+		      unsigned long addr)
+{
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr, PVMW_SYNC);
+
+	if (!page_vma_mapped_walk(&pvmw))
+		return false;
+	page_vma_mapped_walk_done(&pvmw);
+	return true;
+}
+
+/**
+ * collect_procs_ksm() - list the processes that a broken page hits
+ * @folio: KSM page; locked
+ * @page: its page
+ * @to_kill: list to add to
+ * @force_early: list also those that did not ask for an early kill
+ *
+ * Only processes that map the page are listed.
+ */
+void collect_procs_ksm(struct folio *folio, struct page *page,
+		       struct list_head *to_kill, int force_early)
+{
+	struct ksm_stable_node *node = ksm_folio_node(folio);
+	struct ksm_rmap_item *item;
+	struct anon_vma_chain *avc;
+
+	if (!node)
+		return;
+	hlist_for_each_entry(item, &node->items, link) {
+		anon_vma_lock_read(item->anon_vma);
+		rcu_read_lock();
+		anon_vma_interval_tree_foreach(avc, &item->anon_vma->rb_root,
+					       item->index, item->index) {
+			unsigned long addr = vma_address(avc->vma, item->index, 1);
+
+			if (mapped_at(folio, avc->vma, addr))
+				collect_procs_vma(page, avc->vma, addr, to_kill,
+						  force_early);
+		}
+		rcu_read_unlock();
+		anon_vma_unlock_read(item->anon_vma);
+	}
+}
+#endif /* CONFIG_MEMORY_FAILURE */
