@@ -11,7 +11,9 @@
  */
 
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/rmap.h>
+#include <linux/sched.h>
 #include <linux/sched/coredump.h>
 
 struct folio;
@@ -23,6 +25,7 @@ struct rmap_walk_control;
 /* Which memory takes part: mm/ksm/slot.c */
 int __ksm_enter(struct mm_struct *mm);
 void __ksm_exit(struct mm_struct *mm);
+void __ksm_fork_zero_pages(struct mm_struct *mm);
 int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
 		unsigned long end, int advice, unsigned long *vm_flags);
 void ksm_add_vma(struct vm_area_struct *vma);
@@ -49,7 +52,10 @@ long ksm_process_profit(struct mm_struct *mm);
  */
 extern atomic_long_t ksm_zero_pages;
 
-#define is_ksm_zero_pte(pte)	(pte_dirty(pte) && is_zero_pfn(pte_pfn(pte)))
+static inline bool is_ksm_zero_pte(pte_t pte)
+{
+	return pte_dirty(pte) && is_zero_pfn(pte_pfn(pte));
+}
 
 static inline long mm_ksm_zero_pages(struct mm_struct *mm)
 {
@@ -68,18 +74,20 @@ static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte)
 		ksm_account_zero_pages(mm, -1);
 }
 
-/* Called for a new mm, whose fields are still a copy of @oldmm's. */
+/*
+ * Called for a new mm, whose fields are still a copy of @oldmm's, when the page
+ * tables have been copied. Both are locked for writing.
+ */
 static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
 {
-	if (!test_bit(MMF_VM_MERGEABLE, &oldmm->flags))
-		return;
-
 	mm->ksm_rmap_items = 0;
 	mm->ksm_merging_pages = 0;
-	/* The zero pages were copied with the page tables. */
-	atomic_long_add(mm_ksm_zero_pages(mm), &ksm_zero_pages);
+	atomic_long_set(&mm->ksm_zero_pages, 0);
+	if (mm_ksm_zero_pages(oldmm))
+		__ksm_fork_zero_pages(mm);
 	/* Without memory for a slot the child merely does not take part. */
-	__ksm_enter(mm);
+	if (test_bit(MMF_VM_MERGEABLE, &oldmm->flags))
+		__ksm_enter(mm);
 }
 
 static inline int ksm_execve(struct mm_struct *mm)

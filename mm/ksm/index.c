@@ -27,10 +27,11 @@
 #include "ksm.h"
 
 /*
- * How many pages with an equal key a search compares bytes with. Checksums have
- * 64 bits and a secret seed: a second candidate with other bytes is not expected
- * in the lifetime of a machine. More than one are allowed for pages whose bytes
- * changed after they were entered.
+ * How many pages with an equal key a search compares bytes with. By chance, 64
+ * bits give no second one with other bytes; more are met when bytes changed after
+ * they were entered, or when somebody makes equal checksums on purpose. Whatever
+ * turns out to differ goes behind its equals, so that it cannot stand in the way
+ * of others for ever.
  */
 #define KSM_MAX_COMPARES	8
 
@@ -248,13 +249,12 @@ void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
  * @index: the index
  * @item: stable item; its node's page is locked by the caller, or gone
  *
- * The item is loose afterwards and knows no checksum.
+ * The item is loose afterwards, and knows the checksum of the page it had.
  */
 void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item)
 {
 	struct ksm_stable_node *node = item->node;
 
-	trace_ksm_remove_rmap_item(node->kpfn, item, item->mm);
 	hlist_del(&item->link);
 	if (--node->nr_items) {
 		index->pages_sharing--;
@@ -265,7 +265,7 @@ void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item)
 	item->mm->ksm_merging_pages--;
 	put_anon_vma(item->anon_vma);
 	item->state = KSM_ITEM_LOOSE;
-	item->key = (struct ksm_key) { .nid = NUMA_NO_NODE };
+	item->key = node->key;
 	settle_node(index, node);
 }
 
@@ -280,6 +280,7 @@ void ksm_index_del_node(struct ksm_index *index, struct ksm_stable_node *node)
 	struct hlist_node *next;
 
 	hlist_for_each_entry_safe(item, next, &node->items, link) {
+		trace_ksm_remove_rmap_item(node->kpfn, item, item->mm);
 		ksm_index_detach(index, item);
 		cond_resched();
 	}
@@ -355,12 +356,12 @@ void ksm_index_drop_item(struct ksm_index *index, struct ksm_rmap_item *item)
 }
 
 /*
- * The next node with room after @rb, or the first if @rb is NULL. Full ones stand
+ * The next node with room after @node, or the first if @node is NULL. Full ones stand
  * behind those, so the first full one ends the search.
  */
 static struct ksm_stable_node *next_roomy(struct ksm_index *index,
-					 const struct ksm_key *key,
-					 struct ksm_stable_node *node)
+					  const struct ksm_key *key,
+					  struct ksm_stable_node *node)
 {
 	struct rb_node *rb;
 
@@ -374,18 +375,21 @@ static struct ksm_stable_node *next_roomy(struct ksm_index *index,
 
 /*
  * The node's page if it can serve for the key. Nodes whose page has moved to
- * another NUMA node than their key says wait for ksmd to meet them.
+ * another NUMA node than their key says wait for ksmd to meet them; nobody shall
+ * get a page that is broken.
  */
 static struct folio *candidate_folio(struct ksm_stable_node *node)
 {
 	struct folio *folio = ksm_node_folio(node, KSM_FOLIO_NOLOCK);
 
-	if (folio && node->key.nid != NUMA_NO_NODE &&
-	    folio_nid(folio) != node->key.nid) {
-		folio_put(folio);
-		return ERR_PTR(-EXDEV);
-	}
-	return folio;
+	if (!folio)
+		return NULL;
+	if (!folio_test_hwpoison(folio) &&
+	    (node->key.nid == NUMA_NO_NODE ||
+	     folio_nid(folio) == node->key.nid))
+		return folio;
+	folio_put(folio);
+	return ERR_PTR(-EXDEV);
 }
 
 /**
@@ -419,10 +423,28 @@ struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,
 			if (pages_identical(page, &folio->page))
 				return node;
 			folio_put(folio);
+			rb_erase(&node->rb, &index->stable);
+			rb_add(&node->rb, &index->stable, stable_less);
 		}
 		node = next;
 	}
 	return NULL;
+}
+
+/* The next other item with the same key, or the first if @after is NULL. */
+static struct ksm_rmap_item *next_waiting(struct ksm_index *index,
+					  struct ksm_rmap_item *item,
+					  struct ksm_rmap_item *after)
+{
+	struct rb_node *rb;
+
+	if (after)
+		rb = rb_next_match(&item->key, &after->rb, unstable_cmp);
+	else
+		rb = rb_find_first(&item->key, &index->unstable, unstable_cmp);
+	if (rb_unstable(rb) == item)
+		rb = rb_next_match(&item->key, rb, unstable_cmp);
+	return rb_unstable(rb);
 }
 
 /* Can this page of an item be a twin of that one? */
@@ -450,27 +472,25 @@ struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 					  struct page *page,
 					  struct page **twin_page)
 {
+	struct ksm_rmap_item *twin = next_waiting(index, item, NULL), *next;
 	int compares = KSM_MAX_COMPARES;
-	struct rb_node *rb;
+	struct page *found;
 
-	rb_for_each(rb, &item->key, &index->unstable, unstable_cmp) {
-		struct ksm_rmap_item *twin = rb_unstable(rb);
-		struct page *found;
-
-		if (twin == item)
-			continue;
-		if (!compares--)
-			break;
+	for (; twin && compares--; twin = next) {
+		next = next_waiting(index, item, twin);
 		found = ksm_item_page(twin);
-		if (!found)
-			continue;
-		if (found != page && is_twin(&item->key, page, found)) {
+		if (found == page) {
+			put_page(found);
+			return ERR_PTR(-EEXIST);
+		}
+		if (found && is_twin(&item->key, page, found)) {
 			*twin_page = found;
 			return twin;
 		}
-		put_page(found);
-		if (found == page)
-			return ERR_PTR(-EEXIST);
+		if (found)
+			put_page(found);
+		rb_erase(&twin->rb, &index->unstable);
+		rb_add(&twin->rb, &index->unstable, unstable_less);
 	}
 	return NULL;
 }
@@ -502,11 +522,12 @@ void ksm_index_prune(struct ksm_index *index)
 	}
 }
 
-/* Visits in tree order; the visitor may give up the node it is called with. */
-#define for_each_node_safe(node, next, index)				\
-	for (node = rb_stable(rb_first(&(index)->stable));		\
-	     node && (next = rb_stable(rb_next(&node->rb)), true);	\
-	     node = next)
+/* The tree in its order: to be asked for the next before a node is given up. */
+static struct ksm_stable_node *node_after(struct ksm_index *index,
+					  struct ksm_stable_node *node)
+{
+	return rb_stable(node ? rb_next(&node->rb) : rb_first(&index->stable));
+}
 
 /**
  * ksm_index_prune_range() - give up nodes whose pages have been taken offline
@@ -522,7 +543,8 @@ void ksm_index_prune_range(struct ksm_index *index, unsigned long start_pfn,
 {
 	struct ksm_stable_node *node, *next;
 
-	for_each_node_safe(node, next, index) {
+	for (node = node_after(index, NULL); node; node = next) {
+		next = node_after(index, node);
 		if (node->kpfn >= start_pfn && node->kpfn < end_pfn)
 			ksm_index_del_node(index, node);
 		cond_resched();
@@ -541,7 +563,8 @@ int ksm_index_clear(struct ksm_index *index)
 	struct folio *folio;
 	int err = 0;
 
-	for_each_node_safe(node, next, index) {
+	for (node = node_after(index, NULL); node; node = next) {
+		next = node_after(index, node);
 		cond_resched();
 		folio = ksm_node_folio(node, KSM_FOLIO_LOCK);
 		if (!folio) {
@@ -602,6 +625,7 @@ static bool validate_stable(const struct ksm_index *index,
 		run++;
 		if (!validate_node(index, rb_stable(rb), c))
 			return false;
+		cond_resched();
 	}
 	count_chain(c, run);
 	return true;
@@ -618,6 +642,7 @@ static bool validate_unstable(const struct ksm_index *index)
 		if (rb_unstable(rb)->state != KSM_ITEM_UNSTABLE)
 			return false;
 		nr++;
+		cond_resched();
 	}
 	return nr == index->pages_unshared;
 }

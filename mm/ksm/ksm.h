@@ -47,8 +47,9 @@
  *				nothing is taken inside it
  *
  * madvise() and prctl() come with mmap_lock held for writing, an exit with
- * nothing; neither takes domain->lock, so no application ever waits for ksmd
- * but for the few pages of one step under mmap_lock.
+ * nothing; neither takes domain->lock, so no application waits for a pass. It
+ * may wait for mmap_lock while ksmd looks for the next page in that mm, or forgets
+ * what it knew of pages that have gone.
  *
  * References. A slot holds its mm's mm_count; an rmap_item on a stable node
  * holds its anon_vma's refcount. A stable node holds nothing: its page is freed
@@ -194,7 +195,7 @@ struct ksm_mm_slot {
  * @cursor: slot being worked on, NULL between passes
  */
 struct ksm_slots {
-	spinlock_t lock;
+	spinlock_t lock; /* innermost; see above */
 	struct list_head list;
 	DECLARE_HASHTABLE(hash, KSM_SLOTS_HASH_BITS);
 	struct ksm_mm_slot *cursor;
@@ -236,7 +237,7 @@ struct ksm_scanner {
  * @nr_items: rmap_items in use
  */
 struct ksm_domain {
-	struct mutex lock;
+	struct mutex lock; /* outermost; see above */
 	unsigned long run;
 	wait_queue_head_t wakeup;
 	wait_queue_head_t pause;
@@ -340,7 +341,7 @@ bool ksm_page_held(struct page *page);
 /* unmerge.c */
 int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end);
-void ksm_unmerge_item(struct ksm_rmap_item *item);
+int ksm_unmerge_item(struct ksm_rmap_item *item);
 
 /* walk.c */
 typedef bool (*ksm_match_t)(pte_t pte, struct page *page);

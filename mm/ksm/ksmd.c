@@ -97,8 +97,8 @@ static int ksmd(void *data)
 
 static int unmerge_mm(struct mm_struct *mm)
 {
-	struct vm_area_struct *vma;
 	VMA_ITERATOR(vmi, mm, 0);
+	struct vm_area_struct *vma;
 	int err;
 
 	mmap_assert_locked(mm);

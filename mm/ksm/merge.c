@@ -44,11 +44,14 @@ struct ksm_frozen {
 /* References beyond those of mappings, swap cache and the caller? */
 static bool folio_held(struct folio *folio)
 {
-	int expected = 1 + folio_mapcount(folio);
+	int mapcount = folio_mapcount(folio);
+	int refs = folio_ref_count(folio) - 1;
 
 	if (folio_test_swapcache(folio))
-		expected += folio_nr_pages(folio);
-	return folio_ref_count(folio) != expected;
+		refs -= folio_nr_pages(folio);
+	/* Another mapping may have come or gone between the two reads. */
+	smp_rmb();
+	return refs != mapcount || folio_mapcount(folio) != mapcount;
 }
 
 /* Put an entry in, the old one or another, and let go. */
@@ -234,7 +237,7 @@ struct folio *ksm_isolate_page(struct page *page)
 	if (!folio_trylock(folio))
 		return NULL;
 	if (page_folio(page) != folio || !folio_test_anon(folio) ||
-	    folio_test_ksm(folio))
+	    folio_test_ksm(folio) || PageHWPoison(page))
 		goto unlock;
 	if (folio_test_large(folio)) {
 		/* On success the lock stays with the folio of @page. */

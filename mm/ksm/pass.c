@@ -79,16 +79,18 @@ static int join_locked(struct ksm_domain *d, struct ksm_rmap_item *item,
 		       struct vm_area_struct *vma, struct folio *folio,
 		       struct ksm_stable_node *node, struct folio *kfolio)
 {
-	struct ksm_key key = item->key;
 	int err;
 
 	append(d, node, item, vma, vma->anon_vma);
+	/*
+	 * While it had one mapping, MADV_FREE may have declared the bytes
+	 * worthless. They are of worth to this mapping.
+	 */
+	if (!folio_test_swapcache(kfolio))
+		folio_set_dirty(kfolio);
 	err = ksm_replace_page(vma, item->address, &folio->page, &kfolio->page);
-	if (err) {
+	if (err)
 		ksm_index_detach(&d->index, item);
-		/* What was read is still known: try again in the next pass. */
-		item->key = key;
-	}
 	return err;
 }
 
@@ -177,7 +179,6 @@ static int pair(struct ksm_domain *d, struct ksm_rmap_item *item,
 		struct page *page, struct ksm_rmap_item *twin,
 		struct page *twin_page)
 {
-	struct ksm_key key = item->key;
 	struct ksm_stable_node *node;
 	int err;
 
@@ -192,12 +193,9 @@ static int pair(struct ksm_domain *d, struct ksm_rmap_item *item,
 		return err;
 	}
 	err = join(d, twin, twin_page, node, page_folio(page));
-	if (err) {
-		/* A KSM page for one: give it back. */
-		ksm_unmerge_item(item);
+	/* A KSM page for one: give it back, or without memory leave it so. */
+	if (err && !ksm_unmerge_item(item))
 		ksm_index_drop_item(&d->index, item);
-		item->key = key;
-	}
 	return err;
 }
 

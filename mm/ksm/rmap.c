@@ -253,8 +253,8 @@ void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
 	struct ksm_stable_node *node;
 	struct ksm_rmap_item *item;
 
-	VM_BUG_ON_FOLIO(!folio_test_ksm(folio), folio);
-	VM_BUG_ON_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_ksm(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 
 	node = ksm_folio_node(folio);
 	if (!node)
@@ -287,7 +287,7 @@ static bool node_covers(struct ksm_stable_node *node,
 
 /*
  * May a page from the swap cache be mapped at this address as it is, or would the
- * rmap not find it there?
+ * rmap not find it there? And a KSM page belongs where memory is offered only.
  */
 static bool swapin_as_is(struct folio *folio, struct vm_area_struct *vma,
 			 unsigned long addr)
@@ -299,7 +299,8 @@ static bool swapin_as_is(struct folio *folio, struct vm_area_struct *vma,
 		return true;
 	if (folio_test_ksm(folio)) {
 		node = ksm_folio_node(folio);
-		return node && node_covers(node, vma, addr) &&
+		return node && (vma->vm_flags & VM_MERGEABLE) &&
+		       node_covers(node, vma, addr) &&
 		       !(READ_ONCE(ksm_domain.run) & KSM_RUN_UNMERGE);
 	}
 	if (!anon_vma)
@@ -377,13 +378,13 @@ void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
 {
 	struct ksm_stable_node *node = ksm_folio_node(folio);
 
-	VM_BUG_ON_FOLIO(!folio_test_locked(folio), folio);
-	VM_BUG_ON_FOLIO(!folio_test_locked(newfolio), newfolio);
-	VM_BUG_ON_FOLIO(newfolio->mapping != folio->mapping, newfolio);
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(newfolio), newfolio);
+	VM_WARN_ON_ONCE_FOLIO(newfolio->mapping != folio->mapping, newfolio);
 	if (!node)
 		return;
 
-	VM_BUG_ON_FOLIO(node->kpfn != folio_pfn(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(node->kpfn != folio_pfn(folio), folio);
 	WRITE_ONCE(node->kpfn, folio_pfn(newfolio));
 	/*
 	 * ksm_node_folio() must not see that the old page has ceased to be the

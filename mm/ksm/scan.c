@@ -15,7 +15,11 @@
 
 #include "ksm.h"
 
-/* Drawn at boot, so that nobody can make pages with equal checksums on purpose. */
+/*
+ * Drawn at boot, so that checksums cannot be predicted. Pages whose checksums are
+ * equal can be made all the same, as xxh64 was not built to resist that; so the
+ * index neither trusts a checksum nor lets such pages cost or block much.
+ */
 static u64 checksum_seed __ro_after_init;
 static u64 zero_checksum __ro_after_init;
 
@@ -72,8 +76,8 @@ static bool match_anon(pte_t pte, struct page *page)
  */
 static struct page *next_page(struct ksm_scanner *s, struct mm_struct *mm)
 {
-	struct vm_area_struct *vma;
 	VMA_ITERATOR(vmi, mm, s->address);
+	struct vm_area_struct *vma;
 	struct page *page = NULL;
 
 	mmap_assert_locked(mm);
@@ -95,26 +99,29 @@ static struct page *next_page(struct ksm_scanner *s, struct mm_struct *mm)
 }
 
 /*
- * All of the cursor's mm has been seen, or it is exiting: what is left of its
- * rmap_items has no page. A slot of which nothing is offered goes: mmap_lock,
- * which was held since that was found, keeps new offers out.
+ * All of the cursor's mm has been seen, and from @from on there was no page; or
+ * it is exiting. What is left of its rmap_items has no page. A slot of which
+ * nothing is offered goes: mmap_lock, which was held since that was found, keeps
+ * new offers out.
  */
-static void leave_slot(struct ksm_domain *d, struct ksm_mm_slot *slot)
+static void leave_slot(struct ksm_domain *d, struct ksm_mm_slot *slot,
+		       unsigned long from)
 {
 	struct ksm_scanner *s = &d->scanner;
 	bool gone = ksm_exiting(slot->slot.mm) || !s->offered;
 
 	mmap_assert_locked(slot->slot.mm);
-	ksm_slot_forget(d, slot, gone ? 0 : s->address, ULONG_MAX);
+	ksm_slot_forget(d, slot, gone ? 0 : from, ULONG_MAX);
 	ksm_slots_next(d, gone);
 	s->address = 0;
 	s->offered = false;
 }
 
-/* The next page of the cursor's mm; or leave the mm. */
+/* The next page of the cursor's mm; or leave the mm. Forget what was between. */
 static struct page *scan_slot(struct ksm_domain *d, struct ksm_mm_slot *slot)
 {
 	struct mm_struct *mm = slot->slot.mm;
+	unsigned long from = d->scanner.address;
 	struct page *page = NULL;
 
 	/* Once the cursor has moved on, an exit can free the slot. */
@@ -123,7 +130,9 @@ static struct page *scan_slot(struct ksm_domain *d, struct ksm_mm_slot *slot)
 	if (!ksm_exiting(mm))
 		page = next_page(&d->scanner, mm);
 	if (!page)
-		leave_slot(d, slot);
+		leave_slot(d, slot, from);
+	else
+		ksm_slot_forget(d, slot, from, d->scanner.address);
 	mmap_read_unlock(mm);
 	mmdrop(mm);
 	return page;
@@ -144,7 +153,7 @@ static struct ksm_mm_slot *begin_pass(struct ksm_domain *d)
 
 static void end_pass(struct ksm_domain *d)
 {
-	VM_WARN_ON_ONCE(!ksm_index_validate(&d->index));
+	WARN_ON_ONCE(!ksm_index_validate(&d->index));
 	trace_ksm_stop_scan(d->scanner.passes, d->nr_items);
 	d->scanner.passes++;
 }
@@ -164,7 +173,6 @@ struct ksm_rmap_item *ksm_scan_next(struct ksm_domain *d, struct page **page)
 	struct ksm_scanner *s = &d->scanner;
 	struct ksm_mm_slot *slot = d->slots.cursor;
 	struct ksm_rmap_item *item;
-	unsigned long from;
 
 	if (!slot)
 		slot = begin_pass(d);
@@ -172,11 +180,9 @@ struct ksm_rmap_item *ksm_scan_next(struct ksm_domain *d, struct page **page)
 		return NULL;
 
 	for (; slot; slot = d->slots.cursor) {
-		from = s->address;
 		*page = scan_slot(d, slot);
 		if (!*page)
 			continue;
-		ksm_slot_forget(d, slot, from, s->address);
 		item = ksm_slot_item(d, slot, s->address);
 		s->address += PAGE_SIZE;
 		if (!item)

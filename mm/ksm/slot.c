@@ -296,13 +296,49 @@ static struct ksm_mm_slot *slot_release(struct ksm_slots *slots,
 	return NULL;
 }
 
+static bool match_zero(pte_t pte, struct page *page)
+{
+	return pte_present(pte) && !page && is_ksm_zero_pte(pte);
+}
+
+static long count_zero_pages(struct vm_area_struct *vma)
+{
+	unsigned long addr = vma->vm_start;
+	long nr = 0;
+
+	for (;;) {
+		addr = ksm_walk_next(vma, addr, vma->vm_end, match_zero, NULL);
+		if (addr >= vma->vm_end)
+			return nr;
+		addr += PAGE_SIZE;
+		nr++;
+	}
+}
+
+/**
+ * __ksm_fork_zero_pages() - count the zero pages that a fork has copied
+ * @mm: the new mm, whose mmap_lock is held for writing
+ *
+ * Not all VMAs are copied, so it need not be as many as the parent has.
+ */
+void __ksm_fork_zero_pages(struct mm_struct *mm)
+{
+	VMA_ITERATOR(vmi, mm, 0);
+	struct vm_area_struct *vma;
+
+	for_each_vma(vmi, vma)
+		if (vma->vm_flags & VM_MERGEABLE)
+			ksm_account_zero_pages(mm, count_zero_pages(vma));
+}
+
 /**
  * __ksm_exit() - let an mm go
  * @mm: mm whose page tables are about to be torn down, or that exec is giving up
  *
  * The rmap_items, if there are any, are left to ksmd. It must only be out of the
  * page tables: it holds mmap_lock while it is in them, and looks at mm_users
- * before. An mm with users left is none of that: its last user comes here again.
+ * before. An mm with users left has no page tables that ksmd could be in: it is
+ * an exec that failed before it began, and comes with mmap_lock held.
  */
 void __ksm_exit(struct mm_struct *mm)
 {
@@ -352,8 +388,8 @@ static void offer_vma(struct vm_area_struct *vma)
 
 static void offer_all(struct mm_struct *mm)
 {
-	struct vm_area_struct *vma;
 	VMA_ITERATOR(vmi, mm, 0);
+	struct vm_area_struct *vma;
 
 	for_each_vma(vmi, vma)
 		offer_vma(vma);
@@ -383,8 +419,8 @@ static int withdraw_vma(struct vm_area_struct *vma)
 
 static int withdraw_all(struct mm_struct *mm)
 {
-	struct vm_area_struct *vma;
 	VMA_ITERATOR(vmi, mm, 0);
+	struct vm_area_struct *vma;
 	int err;
 
 	for_each_vma(vmi, vma) {

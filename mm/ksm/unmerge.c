@@ -69,15 +69,17 @@ int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
  * ksm_unmerge_item() - give one mapping a page of its own
  * @item: the mapping; domain->lock is held, mmap_lock is not
  *
- * Best effort: if there is no memory for a copy the page stays shared, and
- * accounted as such.
+ * Return: 0 if no KSM page is left there, or the address is not offered any more;
+ * -ENOMEM without memory for a copy, and then the page stays shared.
  */
-void ksm_unmerge_item(struct ksm_rmap_item *item)
+int ksm_unmerge_item(struct ksm_rmap_item *item)
 {
 	struct vm_area_struct *vma = ksm_vma_lock(item);
+	int err;
 
 	if (!vma)
-		return;
-	ksm_unmerge_range(vma, item->address, item->address + PAGE_SIZE);
+		return 0;
+	err = ksm_unmerge_range(vma, item->address, item->address + PAGE_SIZE);
 	ksm_vma_unlock(vma);
+	return err;
 }

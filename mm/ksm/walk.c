@@ -64,10 +64,12 @@ static int walk_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
 {
 	struct ksm_walk *w = walk->private;
 	pte_t *start, *ptep;
-	spinlock_t *ptl;
+	spinlock_t *ptl; /* of the page table that is walked */
 	bool found = false;
 
 	cond_resched();
+	if (ksm_exiting(walk->mm))
+		return 0;
 	ptl = pmd_trans_huge_lock(pmd, walk->vma);
 	if (ptl) {
 		found = walk_huge_pmd(w, walk->vma, addr, pmdp_get(pmd));

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of the index: both trees against a plain model.
+ *
+ * No page is touched: a node's page frame and an item's address are only names
+ * here. Keys are drawn from a handful of checksums, so that equal ones, which a
+ * real checksum never gives by chance, are the usual case.
+ */
+
+#include <kunit/test.h>
+#include <linux/prandom.h>
+#include <linux/rmap.h>
+
+#include "../ksm.h"
+
+#define NR_ITEMS	96
+#define NR_NODES	24
+#define NR_CHECKSUMS	5
+#define NR_NIDS		2
+#define MAX_SHARING	4
+#define NR_STEPS	20000
+
+/**
+ * struct fixture - an index and what a test puts into it
+ * @index: what is tested
+ * @mm: stands for the mm of every item; only its counters are used
+ * @anon_vma: stands for every anon_vma; it has references enough
+ * @item: items, each in any state
+ * @node: nodes in the index, NULL where there is none
+ * @home: the model: the node that an item belongs to, -1 for none
+ * @waiting: the model: the item is in the unstable tree
+ */
+struct fixture {
+	struct ksm_index index;
+	struct mm_struct *mm;
+	struct anon_vma anon_vma;
+	struct ksm_rmap_item item[NR_ITEMS];
+	struct ksm_stable_node *node[NR_NODES];
+	int home[NR_ITEMS];
+	bool waiting[NR_ITEMS];
+};
+
+static int index_test_init(struct kunit *test)
+{
+	struct fixture *f = kunit_kzalloc(test, sizeof(*f), GFP_KERNEL);
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, f);
+	f->mm = kunit_kzalloc(test, sizeof(*f->mm), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, f->mm);
+	atomic_set(&f->anon_vma.refcount, 1 << 20);
+	ksm_index_init(&f->index, MAX_SHARING);
+	for (i = 0; i < NR_ITEMS; i++) {
+		f->item[i].mm = f->mm;
+		f->item[i].address = (i + 1) * PAGE_SIZE;
+		f->home[i] = -1;
+	}
+	test->priv = f;
+	return 0;
+}
+
+static void index_test_exit(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	int i;
+
+	if (!f)
+		return;
+	for (i = 0; i < NR_NODES; i++)
+		if (f->node[i])
+			ksm_index_del_node(&f->index, f->node[i]);
+}
+
+static struct ksm_key key_of(u32 random)
+{
+	return (struct ksm_key) {
+		.checksum = random % NR_CHECKSUMS,
+		.nid = (random >> 8) % NR_NIDS,
+	};
+}
+
+static struct ksm_stable_node *add_node(struct fixture *f, int n,
+					struct ksm_key key)
+{
+	struct ksm_stable_node *node = ksm_node_alloc();
+
+	if (node) {
+		node->key = key;
+		node->kpfn = n;
+		ksm_index_add_node(&f->index, node);
+		f->node[n] = node;
+	}
+	return node;
+}
+
+static void append_item(struct fixture *f, int i, int n)
+{
+	ksm_index_append(&f->index, f->node[n], &f->item[i]);
+	f->item[i].anon_vma = &f->anon_vma;
+	f->item[i].index = i;
+	f->home[i] = n;
+}
+
+static void detach_item(struct fixture *f, int i)
+{
+	ksm_index_detach(&f->index, &f->item[i]);
+	f->home[i] = -1;
+}
+
+static void wait_item(struct fixture *f, int i, struct ksm_key key)
+{
+	f->item[i].key = key;
+	ksm_index_add_item(&f->index, &f->item[i]);
+	f->waiting[i] = true;
+}
+
+static void stop_waiting(struct fixture *f, int i)
+{
+	ksm_index_drop_item(&f->index, &f->item[i]);
+	f->waiting[i] = false;
+}
+
+/* What a user would see, counted without the index. */
+static void check_against_model(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	int sharers[NR_NODES] = {}, nodes_of_key[NR_CHECKSUMS][NR_NIDS] = {};
+	unsigned long shared = 0, sharing = 0, unshared = 0;
+	unsigned long chains = 0, dups = 0;
+	int i, j;
+
+	for (i = 0; i < NR_ITEMS; i++) {
+		unshared += f->waiting[i];
+		if (f->home[i] >= 0)
+			sharers[f->home[i]]++;
+	}
+	for (i = 0; i < NR_NODES; i++) {
+		shared += sharers[i] > 0;
+		sharing += max(sharers[i] - 1, 0);
+		if (f->node[i])
+			nodes_of_key[f->node[i]->key.checksum]
+				    [f->node[i]->key.nid]++;
+	}
+	for (i = 0; i < NR_CHECKSUMS; i++) {
+		for (j = 0; j < NR_NIDS; j++) {
+			chains += nodes_of_key[i][j] > 1;
+			if (nodes_of_key[i][j] > 1)
+				dups += nodes_of_key[i][j];
+		}
+	}
+
+	KUNIT_ASSERT_TRUE(test, ksm_index_validate(&f->index));
+	KUNIT_ASSERT_EQ(test, f->index.pages_shared, shared);
+	KUNIT_ASSERT_EQ(test, f->index.pages_sharing, sharing);
+	KUNIT_ASSERT_EQ(test, f->index.pages_unshared, unshared);
+	KUNIT_ASSERT_EQ(test, f->index.chains, chains);
+	KUNIT_ASSERT_EQ(test, f->index.dups, dups);
+	KUNIT_ASSERT_EQ(test, f->mm->ksm_merging_pages, shared + sharing);
+}
+
+static void random_node_step(struct kunit *test, struct rnd_state *rnd)
+{
+	struct fixture *f = test->priv;
+	int n = prandom_u32_state(rnd) % NR_NODES, i;
+	struct ksm_key key = key_of(prandom_u32_state(rnd));
+
+	if (!f->node[n]) {
+		KUNIT_ASSERT_NOT_NULL(test, add_node(f, n, key));
+	} else if (prandom_u32_state(rnd) % 2) {
+		ksm_index_rekey_node(&f->index, f->node[n], key.nid);
+	} else {
+		ksm_index_del_node(&f->index, f->node[n]);
+		f->node[n] = NULL;
+		for (i = 0; i < NR_ITEMS; i++)
+			if (f->home[i] == n)
+				f->home[i] = -1;
+	}
+}
+
+static void random_item_step(struct kunit *test, struct rnd_state *rnd)
+{
+	struct fixture *f = test->priv;
+	int i = prandom_u32_state(rnd) % NR_ITEMS;
+	int n = prandom_u32_state(rnd) % NR_NODES;
+
+	if (f->waiting[i])
+		stop_waiting(f, i);
+	else if (f->home[i] >= 0)
+		detach_item(f, i);
+	else if (f->node[n] && prandom_u32_state(rnd) % 4)
+		append_item(f, i, n);
+	else
+		wait_item(f, i, key_of(prandom_u32_state(rnd)));
+}
+
+/* Whatever is done in whatever order, the index agrees with the model. */
+static void random_operations_agree_with_the_model(struct kunit *test)
+{
+	struct rnd_state rnd;
+	int step;
+
+	prandom_seed_state(&rnd, 20250607);
+	for (step = 0; step < NR_STEPS; step++) {
+		if (prandom_u32_state(&rnd) % 8)
+			random_item_step(test, &rnd);
+		else
+			random_node_step(test, &rnd);
+		check_against_model(test);
+		cond_resched();
+	}
+}
+
+/* The first mapping of a KSM page is counted as shared, the others as sharing. */
+static void first_item_is_shared_and_others_are_sharing(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	KUNIT_ASSERT_NOT_NULL(test, add_node(f, 0, key_of(1)));
+	append_item(f, 0, 0);
+	append_item(f, 1, 0);
+	append_item(f, 2, 0);
+	KUNIT_EXPECT_EQ(test, f->index.pages_shared, 1);
+	KUNIT_EXPECT_EQ(test, f->index.pages_sharing, 2);
+	check_against_model(test);
+}
+
+/* When the page of a node is gone, none of its items is left behind. */
+static void giving_up_a_node_makes_its_items_loose(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, add_node(f, 0, key_of(1)));
+	for (i = 0; i < MAX_SHARING + 3; i++)
+		append_item(f, i, 0);
+	ksm_index_del_node(&f->index, f->node[0]);
+	f->node[0] = NULL;
+	for (i = 0; i < MAX_SHARING + 3; i++) {
+		KUNIT_EXPECT_EQ(test, f->item[i].state, KSM_ITEM_LOOSE);
+		f->home[i] = -1;
+	}
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->anon_vma.refcount),
+			(1 << 20) - MAX_SHARING - 3);
+	check_against_model(test);
+}
+
+static struct ksm_stable_node *first_of_tree(struct ksm_index *index)
+{
+	return rb_entry(rb_first(&index->stable), struct ksm_stable_node, rb);
+}
+
+/* A search begins with a node that has room, whichever came first. */
+static void full_nodes_stand_behind_those_with_room(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, add_node(f, 0, key_of(1)));
+	KUNIT_ASSERT_NOT_NULL(test, add_node(f, 1, key_of(1)));
+	for (i = 0; i < MAX_SHARING; i++)
+		append_item(f, i, 0);
+	KUNIT_EXPECT_PTR_EQ(test, first_of_tree(&f->index), f->node[1]);
+
+	for (; i < 2 * MAX_SHARING; i++)
+		append_item(f, i, 1);
+	detach_item(f, 0);
+	KUNIT_EXPECT_PTR_EQ(test, first_of_tree(&f->index), f->node[0]);
+	check_against_model(test);
+}
+
+/* Equal bytes on two NUMA nodes are two entries, not a chain. */
+static void nodes_of_other_nids_are_no_dups(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	KUNIT_ASSERT_NOT_NULL(test,
+			      add_node(f, 0, (struct ksm_key) { 7 % NR_CHECKSUMS, 0 }));
+	KUNIT_ASSERT_NOT_NULL(test,
+			      add_node(f, 1, (struct ksm_key) { 7 % NR_CHECKSUMS, 1 }));
+	KUNIT_EXPECT_EQ(test, f->index.chains, 0);
+	ksm_index_rekey_node(&f->index, f->node[1], 0);
+	KUNIT_EXPECT_EQ(test, f->index.chains, 1);
+	KUNIT_EXPECT_EQ(test, f->index.dups, 2);
+}
+
+/* A forgotten or changed page leaves the unstable tree without a trace. */
+static void dropping_an_item_is_undone_by_adding_it(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	wait_item(f, 0, key_of(3));
+	wait_item(f, 1, key_of(3));
+	stop_waiting(f, 0);
+	KUNIT_EXPECT_EQ(test, f->index.pages_unshared, 1);
+	/* Dropping what is in no tree is allowed, and does nothing. */
+	ksm_index_drop_item(&f->index, &f->item[0]);
+	KUNIT_EXPECT_EQ(test, f->index.pages_unshared, 1);
+	wait_item(f, 0, key_of(3));
+	KUNIT_EXPECT_EQ(test, f->index.pages_unshared, 2);
+	check_against_model(test);
+}
+
+/* The function that every test relies on must be able to say no. */
+static void validate_notices_what_is_wrong(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	KUNIT_ASSERT_NOT_NULL(test, add_node(f, 0, key_of(1)));
+	append_item(f, 0, 0);
+	wait_item(f, 1, key_of(2));
+	wait_item(f, 2, key_of(4));
+	KUNIT_ASSERT_TRUE(test, ksm_index_validate(&f->index));
+
+	f->index.pages_shared++;
+	KUNIT_EXPECT_FALSE(test, ksm_index_validate(&f->index));
+	f->index.pages_shared--;
+
+	f->node[0]->nr_items++;
+	KUNIT_EXPECT_FALSE(test, ksm_index_validate(&f->index));
+	f->node[0]->nr_items--;
+
+	f->item[1].key.checksum = NR_CHECKSUMS;
+	KUNIT_EXPECT_FALSE(test, ksm_index_validate(&f->index));
+	f->item[1].key = key_of(2);
+
+	f->item[2].state = KSM_ITEM_LOOSE;
+	KUNIT_EXPECT_FALSE(test, ksm_index_validate(&f->index));
+	f->item[2].state = KSM_ITEM_UNSTABLE;
+	KUNIT_EXPECT_TRUE(test, ksm_index_validate(&f->index));
+}
+
+static struct kunit_case index_test_cases[] = {
+	KUNIT_CASE(first_item_is_shared_and_others_are_sharing),
+	KUNIT_CASE(giving_up_a_node_makes_its_items_loose),
+	KUNIT_CASE(full_nodes_stand_behind_those_with_room),
+	KUNIT_CASE(nodes_of_other_nids_are_no_dups),
+	KUNIT_CASE(dropping_an_item_is_undone_by_adding_it),
+	KUNIT_CASE(validate_notices_what_is_wrong),
+	KUNIT_CASE_SLOW(random_operations_agree_with_the_model),
+	{}
+};
+
+static struct kunit_suite index_test_suite = {
+	.name = "ksm_index",
+	.init = index_test_init,
+	.exit = index_test_exit,
+	.test_cases = index_test_cases,
+};
+
+kunit_test_suite(index_test_suite);
