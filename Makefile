@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The driver: gets the base kernel, puts this tree into it, builds, boots, tests.
+# It is no kernel makefile; those are below mm/ and go into the kernel's tree.
+
+TOOLS := tools/testing/ksm
+FLAVOR ?= release
+export FLAVOR
+
+help: ## list the targets (this)
+	@echo "Targets; FLAVOR is release (default), debug or stock:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+run: kernel ## build a kernel, boot it in a virtual machine, show memory saved there
+	$(TOOLS)/demo
+
+test: ## build what the tests need and run them all
+	$(TOOLS)/test
+
+shell: kernel ## a shell in a virtual machine with that kernel
+	$(TOOLS)/vm --flavor $(FLAVOR) --interactive
+
+kernel: ## build the kernel of FLAVOR in build/x86_64-FLAVOR
+	$(TOOLS)/build $(FLAVOR)
+
+um: ## build the kernel that runs the KUnit suites in build/um
+	$(TOOLS)/build um
+
+patch: ## our tree as one patch to the base kernel, in build/ksm.patch
+	$(TOOLS)/mkpatch build/ksm.patch
+
+check: ## read scripts and C files with shellcheck, checkpatch, sparse and gcc's W=1
+	$(TOOLS)/check
+
+clean: ## remove what was built here
+	rm -rf build
+
+distclean: clean ## and all that was downloaded and cached
+	$(TOOLS)/forget
+
+.PHONY: help run test shell kernel um patch check clean distclean

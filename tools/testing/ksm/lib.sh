@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the programs of this folder share. Sourced, never run.
+
+KSM_TOOLS=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+KSM_TOP=$(cd -- "$KSM_TOOLS/../../.." && pwd -P)
+KSM_BUILD=$KSM_TOP/build
+KSM_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/ksm
+# shellcheck disable=SC2034 # the programs use it
+KSM_BASE_VERSION=6.12
+export LC_ALL=C.UTF-8
+
+# The programs print results on stdout; what they are doing goes to stderr.
+say() {
+	printf 'ksm: %s\n' "$*" >&2
+}
+
+die() {
+	say "$*"
+	exit 1
+}
+
+# as_root COMMAND...: run it as root, by sudo when we are not.
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo -- "$@"
+	else
+		die "this needs root, and there is no sudo here; as root, run: $*"
+	fi
+}
+
+# logged LOG COMMAND...: run it with its output in LOG; on failure show the log's end.
+logged() {
+	local log=$1
+	shift
+	mkdir -p "$(dirname "$log")"
+	if "$@" >"$log" 2>&1 </dev/null; then
+		return 0
+	fi
+	say "this failed: $*"
+	say "the end of its output (all of it is in $log):"
+	tail -n 40 "$log" >&2
+	return 1
+}
+
+# alone NAME: let no other process of ours do NAME until this one ends.
+# Descriptor 9 stays open in children, so start no daemon while holding it.
+alone() {
+	mkdir -p "$KSM_CACHE"
+	exec 9>"$KSM_CACHE/$1.lock"
+	flock -n 9 && return
+	say "waiting for another process that is doing the same ($1)"
+	flock 9
+}
+
+# is_base DIR: is that the source of the kernel we build on, with or without our files?
+is_base() {
+	local version
+	version=$(sed -n 's/^VERSION = //p; s/^PATCHLEVEL = //p' "$1/Makefile" 2>/dev/null | paste -sd .)
+	[ "$version" = "$KSM_BASE_VERSION" ] && [ -f "$1/mm/Makefile" ] && [ -f "$1/kernel/fork.c" ]
+}
+
+# kernel_of FLAVOR: where that flavor's bootable kernel is.
+kernel_of() {
+	printf '%s/x86_64-%s/arch/x86/boot/bzImage\n' "$KSM_BUILD" "$1"
+}

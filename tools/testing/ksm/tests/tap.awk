@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Usage: awk -f tap.awk FILE
+#
+# Counts the results in TAP or KTAP, nested by four spaces, with or without the
+# kernel's time stamps. Shows what failed, with what was said about it. A test
+# that has subtests counts as those; one that is cut off, or has not run as many
+# subtests as it planned, counts as failed. The last line is "PASSED FAILED SKIPPED".
+
+{
+	sub(/\r$/, "")
+	sub(/^\[ *[0-9]+\.[0-9]+\] ?/, "")
+	match($0, /^ */)
+	depth = int(RLENGTH / 4)
+	text = substr($0, RLENGTH + 1)
+}
+
+text ~ /^K?TAP version / { open_level(depth); next }
+text ~ /^1\.\.[0-9]+/ { plan[depth] = substr(text, 4) + 0; planned[depth] = 1; next }
+text ~ /^(not )?ok [0-9]+/ { result(depth, text); next }
+text ~ /^Bail out!/ { fail(text) }
+text ~ /^#/ { said = said $0 "\n" }
+
+function open_level(d) {
+	opened[d] = 1
+	count[d] = failures[d] = planned[d] = 0
+}
+
+function fail(what) {
+	printf "%sFAILED: %s\n", said, what
+	said = ""
+	failed++
+	failures_seen = 1
+}
+
+# short(d): why the level d is not complete, or nothing.
+function short(d) {
+	if (planned[d] && plan[d] != count[d])
+		return "planned " plan[d] " tests, ran " count[d]
+	return ""
+}
+
+function result(d, text,    bad, skip, below) {
+	count[d]++
+	bad = text ~ /^not /
+	skip = tolower(text) ~ /# *skip/
+	below = opened[d + 1] && count[d + 1] > 0
+	if (opened[d + 1] && short(d + 1) != "")
+		fail(text " (" short(d + 1) ")")
+	else if (below && !(bad && !failures[d + 1]))
+		failures[d] += failures[d + 1] > 0
+	else if (bad)
+		fail(text)
+	else if (skip)
+		skipped++
+	else
+		passed++
+	failures[d] += failures_seen
+	failures_seen = opened[d + 1] = 0
+	said = ""
+}
+
+END {
+	for (d in opened)
+		if (d > 0 && opened[d])
+			fail("the output ends within a test")
+	if (!opened[0] || !planned[0])
+		fail("there is no list of results")
+	else if (short(0) != "")
+		fail("the output is cut off: " short(0))
+	print passed + 0, failed + 0, skipped + 0
+}
