@@ -316,43 +316,50 @@ void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item)
 	index->pages_unshared++;
 }
 
-static void drop_stable(struct ksm_index *index, struct ksm_rmap_item *item)
+static int drop_stable(struct ksm_index *index, struct ksm_rmap_item *item,
+		       enum ksm_folio_lock lock)
 {
 	struct ksm_stable_node *node = item->node;
-	struct folio *folio = ksm_node_folio(node, KSM_FOLIO_LOCK);
+	struct folio *folio = ksm_node_folio(node, lock);
 
+	if (IS_ERR(folio))
+		return PTR_ERR(folio);
 	if (!folio) {
 		ksm_index_del_node(index, node);
-		return;
+		return 0;
 	}
 	ksm_index_detach(index, item);
 	retire_node(index, node, folio);
 	folio_unlock(folio);
 	folio_put(folio);
+	return 0;
 }
 
 /**
  * ksm_index_drop_item() - take an item out of whichever tree it is in
  * @index: the index
- * @item: any item; it is loose afterwards
+ * @item: any item
+ * @lock: how to get the lock of the KSM page if the item is stable, not
+ *	KSM_FOLIO_NOLOCK; the caller must hold no folio lock if it is to be waited
+ *	for
  *
- * Waits for the folio lock if the item is stable; so the caller must hold no
- * folio lock. A stable node is given up with its last mapping.
+ * Who has the lock may be migrating the page: there may be no mapping of it at the
+ * moment, which does not mean that there will be none. So ksmd does not wait, it
+ * comes by again. A stable node is given up with its last mapping.
+ *
+ * Return: 0, and the item is loose; -EBUSY if the lock was tried in vain.
  */
-void ksm_index_drop_item(struct ksm_index *index, struct ksm_rmap_item *item)
+int ksm_index_drop_item(struct ksm_index *index, struct ksm_rmap_item *item,
+			enum ksm_folio_lock lock)
 {
-	switch (item->state) {
-	case KSM_ITEM_STABLE:
-		drop_stable(index, item);
-		break;
-	case KSM_ITEM_UNSTABLE:
+	if (item->state == KSM_ITEM_STABLE)
+		return drop_stable(index, item, lock);
+	if (item->state == KSM_ITEM_UNSTABLE) {
 		rb_erase(&item->rb, &index->unstable);
 		item->state = KSM_ITEM_LOOSE;
 		index->pages_unshared--;
-		break;
-	case KSM_ITEM_LOOSE:
-		break;
 	}
+	return 0;
 }
 
 /*

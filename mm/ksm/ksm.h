@@ -39,8 +39,8 @@
  *	  mm->mmap_lock		VMAs and page tables; ksmd only reads
  *	    folio lock		of a KSM page: its node's list of rmap_items and
  *				kpfn. A merge locks the page that shall go,
- *				then the KSM page, and only tries; dropping an
- *				rmap_item waits.
+ *				then the KSM page. A pass only tries; run=2 and
+ *				the end of an mm wait.
  *	      anon_vma->rwsem	taken by the rmap walk
  *	      page table lock	a page table entry
  *	  slots->lock		spinlock: list and hash of slots, the cursor;
@@ -48,8 +48,7 @@
  *
  * madvise() and prctl() come with mmap_lock held for writing, an exit with
  * nothing; neither takes domain->lock, so no application waits for a pass. It
- * may wait for mmap_lock while ksmd looks for the next page in that mm, or forgets
- * what it knew of pages that have gone.
+ * may wait for mmap_lock while ksmd looks for the next page in that mm.
  *
  * References. A slot holds its mm's mm_count; an rmap_item on a stable node
  * holds its anon_vma's refcount. A stable node holds nothing: its page is freed
@@ -252,6 +251,18 @@ struct ksm_domain {
 	unsigned long nr_items;
 };
 
+/**
+ * enum ksm_folio_lock - what ksm_node_folio() does about the folio lock
+ * @KSM_FOLIO_NOLOCK: leave it alone
+ * @KSM_FOLIO_TRYLOCK: take it or fail with -EBUSY
+ * @KSM_FOLIO_LOCK: wait for it
+ */
+enum ksm_folio_lock {
+	KSM_FOLIO_NOLOCK,
+	KSM_FOLIO_TRYLOCK,
+	KSM_FOLIO_LOCK,
+};
+
 extern struct ksm_domain ksm_domain;
 
 /* ksmd.c */
@@ -291,7 +302,8 @@ struct ksm_rmap_item *ksm_slot_item(struct ksm_domain *d,
 				    struct ksm_mm_slot *slot,
 				    unsigned long address);
 void ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
-		     unsigned long start, unsigned long end);
+		     unsigned long start, unsigned long end,
+		     enum ksm_folio_lock lock);
 long ksm_profit(unsigned long pages, unsigned long items);
 
 /* index.c */
@@ -308,7 +320,8 @@ void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
 		      struct ksm_rmap_item *item);
 void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item);
 void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item);
-void ksm_index_drop_item(struct ksm_index *index, struct ksm_rmap_item *item);
+int ksm_index_drop_item(struct ksm_index *index, struct ksm_rmap_item *item,
+			enum ksm_folio_lock lock);
 struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,
 					    const struct ksm_key *key,
 					    struct page *page,
@@ -346,24 +359,12 @@ int ksm_unmerge_item(struct ksm_rmap_item *item);
 /* walk.c */
 typedef bool (*ksm_match_t)(pte_t pte, struct page *page);
 
+bool ksm_match_anon(pte_t pte, struct page *page);
 unsigned long ksm_walk_next(struct vm_area_struct *vma, unsigned long start,
 			    unsigned long end, ksm_match_t match,
 			    struct page **page);
 
 /* rmap.c */
-
-/**
- * enum ksm_folio_lock - what ksm_node_folio() does about the folio lock
- * @KSM_FOLIO_NOLOCK: leave it alone
- * @KSM_FOLIO_TRYLOCK: take it or fail with -EBUSY
- * @KSM_FOLIO_LOCK: wait for it
- */
-enum ksm_folio_lock {
-	KSM_FOLIO_NOLOCK,
-	KSM_FOLIO_TRYLOCK,
-	KSM_FOLIO_LOCK,
-};
-
 struct folio *ksm_node_folio(struct ksm_stable_node *node,
 			     enum ksm_folio_lock lock);
 void ksm_folio_set_node(struct folio *folio, struct ksm_stable_node *node);

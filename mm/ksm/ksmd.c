@@ -123,11 +123,11 @@ static int unmerge_slot(struct ksm_domain *d, struct ksm_mm_slot *slot)
 	/* An exiting mm unmerges itself by unmapping everything. */
 	if (!ksm_exiting(mm))
 		err = unmerge_mm(mm);
+	mmap_read_unlock(mm);
 	if (!err) {
-		ksm_slot_forget(d, slot, 0, ULONG_MAX);
+		ksm_slot_forget(d, slot, 0, ULONG_MAX, KSM_FOLIO_LOCK);
 		ksm_slots_next(d, ksm_exiting(mm));
 	}
-	mmap_read_unlock(mm);
 	mmdrop(mm);
 	return err;
 }

@@ -13,7 +13,6 @@
 
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
-#include <linux/pagewalk.h>
 #include <linux/rmap.h>
 #include <linux/swap.h>
 
@@ -29,7 +28,8 @@
  * @address: where the entry belongs
  * @page: the page
  * @pte: the entry as it was
- * @fw: the walk; holds the page table lock
+ * @ptep: the entry, under @ptl
+ * @ptl: page table lock, held
  * @range: what secondary MMUs were told
  */
 struct ksm_frozen {
@@ -37,7 +37,8 @@ struct ksm_frozen {
 	unsigned long address;
 	struct page *page;
 	pte_t pte;
-	struct folio_walk fw;
+	pte_t *ptep;
+	spinlock_t *ptl; /* of @ptep */
 	struct mmu_notifier_range range;
 };
 
@@ -57,9 +58,36 @@ static bool folio_held(struct folio *folio)
 /* Put an entry in, the old one or another, and let go. */
 static void frozen_put(struct ksm_frozen *f, pte_t pte)
 {
-	set_pte_at(f->vma->vm_mm, f->address, f->fw.ptep, pte);
-	folio_walk_end(&f->fw, f->vma);
+	/* By lock_entry(). */
+	__acquire(RCU);
+	__acquire(f->ptl);
+	set_pte_at(f->vma->vm_mm, f->address, f->ptep, pte);
+	pte_unmap_unlock(f->ptep, f->ptl);
 	mmu_notifier_invalidate_range_end(&f->range);
+}
+
+/* Lock the entry that maps the page at the address, if it does. */
+static pte_t *lock_entry(struct ksm_frozen *f)
+{
+	pmd_t *pmd = mm_find_pmd(f->vma->vm_mm, f->address);
+	pte_t *ptep, pte;
+
+	if (!pmd)
+		return NULL;
+	ptep = pte_offset_map_lock(f->vma->vm_mm, pmd, f->address, &f->ptl);
+	if (!ptep)
+		return NULL;
+	__acquire(f->ptl); /* sparse does not see it */
+	pte = ptep_get(ptep);
+	if (!pte_present(pte) ||
+	    vm_normal_page(f->vma, f->address, pte) != f->page) {
+		pte_unmap_unlock(ptep, f->ptl);
+		return NULL;
+	}
+	/* By frozen_put(). */
+	__release(f->ptl);
+	__release(RCU);
+	return ptep;
 }
 
 /*
@@ -75,23 +103,18 @@ static int frozen_get(struct ksm_frozen *f, struct vm_area_struct *vma,
 	mmu_notifier_range_init(&f->range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm,
 				address, address + PAGE_SIZE);
 	mmu_notifier_invalidate_range_start(&f->range);
-	if (!folio_walk_start(&f->fw, vma, address, 0))
-		goto out;
-	if (f->fw.page != page || f->fw.level != FW_LEVEL_PTE)
-		goto out_walk;
+	f->ptep = lock_entry(f);
+	if (!f->ptep) {
+		mmu_notifier_invalidate_range_end(&f->range);
+		return -EFAULT;
+	}
 
 	flush_cache_page(vma, address, page_to_pfn(page));
-	f->pte = ptep_clear_flush(vma, address, f->fw.ptep);
+	f->pte = ptep_clear_flush(vma, address, f->ptep);
 	if (!folio_held(page_folio(page)))
 		return 0;
 	frozen_put(f, f->pte);
 	return -EBUSY;
-
-out_walk:
-	folio_walk_end(&f->fw, vma);
-out:
-	mmu_notifier_invalidate_range_end(&f->range);
-	return -EFAULT;
 }
 
 /*

@@ -24,6 +24,13 @@ static int key_nid(struct ksm_domain *d, struct folio *folio)
 	return d->across_nodes ? NUMA_NO_NODE : folio_nid(folio);
 }
 
+/* Take an item that is not stable out of the unstable tree, if it is there. */
+static void loosen(struct ksm_domain *d, struct ksm_rmap_item *item)
+{
+	VM_WARN_ON_ONCE(item->state == KSM_ITEM_STABLE);
+	ksm_index_drop_item(&d->index, item, KSM_FOLIO_TRYLOCK);
+}
+
 /* The item's mapping of a KSM page is found from this VMA's anon_vma. */
 static void append(struct ksm_domain *d, struct ksm_stable_node *node,
 		   struct ksm_rmap_item *item, struct vm_area_struct *vma,
@@ -46,7 +53,8 @@ static void adopt(struct ksm_domain *d, struct ksm_rmap_item *item,
 {
 	struct vm_area_struct *vma;
 
-	ksm_index_drop_item(&d->index, item);
+	if (ksm_index_drop_item(&d->index, item, KSM_FOLIO_TRYLOCK))
+		return;
 	vma = ksm_vma_lock(item);
 	if (!vma)
 		return;
@@ -95,6 +103,31 @@ static int join_locked(struct ksm_domain *d, struct ksm_rmap_item *item,
 }
 
 /*
+ * Lock what it takes to change an item's mapping of @page: the VMA, and the page,
+ * alone in its folio. Not offered any more is -ENOENT, locked by others -EBUSY.
+ */
+static struct folio *begin_merge(struct ksm_rmap_item *item, struct page *page,
+				 struct vm_area_struct **vma)
+{
+	struct folio *folio;
+
+	*vma = ksm_vma_lock(item);
+	if (!*vma)
+		return ERR_PTR(-ENOENT);
+	folio = ksm_isolate_page(page);
+	if (folio)
+		return folio;
+	ksm_vma_unlock(*vma);
+	return ERR_PTR(-EBUSY);
+}
+
+static void end_merge(struct vm_area_struct *vma, struct folio *folio)
+{
+	folio_unlock(folio);
+	ksm_vma_unlock(vma);
+}
+
+/*
  * Map a KSM page in the place of a page with the same bytes. @kfolio is
  * referenced by the caller and can be migrated until it is locked.
  */
@@ -106,22 +139,16 @@ static int join(struct ksm_domain *d, struct ksm_rmap_item *item,
 	struct folio *folio;
 	int err = -EBUSY;
 
-	/* Loose first, and with no folio locked. */
-	ksm_index_drop_item(&d->index, item);
-	vma = ksm_vma_lock(item);
-	if (!vma)
-		return -ENOENT;
-	folio = ksm_isolate_page(page);
-	if (!folio)
-		goto unlock_vma;
+	loosen(d, item);
+	folio = begin_merge(item, page, &vma);
+	if (IS_ERR(folio))
+		return PTR_ERR(folio);
 	if (folio_trylock(kfolio)) {
 		if (ksm_folio_node(kfolio) == node)
 			err = join_locked(d, item, vma, folio, node, kfolio);
 		folio_unlock(kfolio);
 	}
-	folio_unlock(folio);
-unlock_vma:
-	ksm_vma_unlock(vma);
+	end_merge(vma, folio);
 	trace_ksm_merge_with_ksm_page(&kfolio->page, folio_pfn(kfolio), item,
 				      item->mm, err);
 	return err;
@@ -155,20 +182,16 @@ static int promote(struct ksm_domain *d, struct ksm_rmap_item *item,
 {
 	struct vm_area_struct *vma;
 	struct folio *folio;
-	int err = -EBUSY;
+	int err;
 
-	ksm_index_drop_item(&d->index, item);
-	vma = ksm_vma_lock(item);
-	if (!vma)
-		return -ENOENT;
-	folio = ksm_isolate_page(page);
-	if (folio) {
-		err = ksm_protect_page(vma, item->address, page);
-		if (!err)
-			make_ksm_page(d, item, vma, folio, node);
-		folio_unlock(folio);
-	}
-	ksm_vma_unlock(vma);
+	loosen(d, item);
+	folio = begin_merge(item, page, &vma);
+	if (IS_ERR(folio))
+		return PTR_ERR(folio);
+	err = ksm_protect_page(vma, item->address, page);
+	if (!err)
+		make_ksm_page(d, item, vma, folio, node);
+	end_merge(vma, folio);
 	trace_ksm_merge_with_ksm_page(NULL, page_to_pfn(page), item, item->mm,
 				      err);
 	return err;
@@ -195,7 +218,7 @@ static int pair(struct ksm_domain *d, struct ksm_rmap_item *item,
 	err = join(d, twin, twin_page, node, page_folio(page));
 	/* A KSM page for one: give it back, or without memory leave it so. */
 	if (err && !ksm_unmerge_item(item))
-		ksm_index_drop_item(&d->index, item);
+		ksm_index_drop_item(&d->index, item, KSM_FOLIO_TRYLOCK);
 	return err;
 }
 
@@ -218,19 +241,18 @@ static bool split_siblings(struct page *page, struct page *twin_page)
 
 static int merge_zero(struct ksm_rmap_item *item, struct page *page)
 {
-	struct vm_area_struct *vma = ksm_vma_lock(item);
 	struct page *zero = ZERO_PAGE(item->address);
+	struct vm_area_struct *vma;
 	struct folio *folio;
-	int err = -EBUSY;
+	int err;
 
-	if (!vma)
-		return -ENOENT;
-	folio = mm_forbids_zeropage(vma->vm_mm) ? NULL : ksm_isolate_page(page);
-	if (folio) {
-		err = ksm_replace_page(vma, item->address, page, zero);
-		folio_unlock(folio);
-	}
-	ksm_vma_unlock(vma);
+	if (mm_forbids_zeropage(item->mm))
+		return -EINVAL;
+	folio = begin_merge(item, page, &vma);
+	if (IS_ERR(folio))
+		return PTR_ERR(folio);
+	err = ksm_replace_page(vma, item->address, page, zero);
+	end_merge(vma, folio);
 	trace_ksm_merge_one_page(page_to_pfn(zero), item, item->mm, err);
 	return err;
 }
@@ -275,14 +297,14 @@ static void look_up(struct ksm_domain *d, struct ksm_rmap_item *item,
 {
 	if (d->zero_pages && ksm_checksum_is_zero(item->key.checksum) &&
 	    !merge_zero(item, page)) {
-		ksm_index_drop_item(&d->index, item);
+		loosen(d, item);
 		return;
 	}
 	if (try_stable(d, item, page))
 		return;
 	if (try_unstable(d, item, page)) {
 		if (item->state == KSM_ITEM_UNSTABLE)
-			ksm_index_drop_item(&d->index, item);
+			loosen(d, item);
 		return;
 	}
 	if (item->state == KSM_ITEM_LOOSE)
@@ -301,7 +323,7 @@ static bool key_unchanged(struct ksm_domain *d, struct ksm_rmap_item *item,
 
 	if (unchanged && key.nid == item->key.nid)
 		return true;
-	ksm_index_drop_item(&d->index, item);
+	loosen(d, item);
 	item->key = key;
 	return unchanged;
 }
@@ -316,8 +338,9 @@ static void examine(struct ksm_domain *d, struct ksm_rmap_item *item,
 		return;
 	}
 	/* Its KSM page has been copied away from this address. */
-	if (item->state == KSM_ITEM_STABLE)
-		ksm_index_drop_item(&d->index, item);
+	if (item->state == KSM_ITEM_STABLE &&
+	    ksm_index_drop_item(&d->index, item, KSM_FOLIO_TRYLOCK))
+		return;
 	if (key_unchanged(d, item, page))
 		look_up(d, item, page);
 }

@@ -11,7 +11,6 @@
  */
 
 #include <linux/memcontrol.h>
-#include <linux/pagewalk.h>
 #include <linux/rmap.h>
 #include <linux/sched/signal.h>
 #include <linux/swap.h>
@@ -166,6 +165,11 @@ void ksm_vma_unlock(struct vm_area_struct *vma)
 	mmap_read_unlock(vma->vm_mm);
 }
 
+static bool match_unshared(pte_t pte, struct page *page)
+{
+	return ksm_match_anon(pte, page) && !PageKsm(page);
+}
+
 /**
  * ksm_item_page() - get the page that an rmap_item is about
  * @item: the item; domain->lock is held, mmap_lock is not
@@ -177,24 +181,11 @@ struct page *ksm_item_page(struct ksm_rmap_item *item)
 {
 	struct vm_area_struct *vma = ksm_vma_lock(item);
 	struct page *page = NULL;
-	struct folio_walk fw;
-	struct folio *folio;
 
 	if (!vma)
 		return NULL;
-	folio = folio_walk_start(&fw, vma, item->address, 0);
-	if (folio) {
-		if (folio_test_anon(folio) && !folio_test_ksm(folio) &&
-		    !folio_is_zone_device(folio)) {
-			page = fw.page;
-			get_page(page);
-		}
-		folio_walk_end(&fw, vma);
-	}
-	if (page) {
-		flush_anon_page(vma, page, item->address);
-		flush_dcache_page(page);
-	}
+	ksm_walk_next(vma, item->address, item->address + PAGE_SIZE,
+		      match_unshared, &page);
 	ksm_vma_unlock(vma);
 	return page;
 }
@@ -414,11 +405,11 @@ static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
 		      unsigned long addr)
 {
 	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr, PVMW_SYNC);
+	bool mapped = false;
 
-	if (!page_vma_mapped_walk(&pvmw))
-		return false;
-	page_vma_mapped_walk_done(&pvmw);
-	return true;
+	while (page_vma_mapped_walk(&pvmw))
+		mapped = true;
+	return mapped;
 }
 
 /**

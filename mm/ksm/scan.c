@@ -9,8 +9,6 @@
 #include <linux/swap.h>
 #include <linux/xxhash.h>
 
-#include <asm/cacheflush.h>
-
 #include <trace/events/ksm.h>
 
 #include "ksm.h"
@@ -60,16 +58,6 @@ void __init ksm_checksum_init(void)
 	zero_checksum = ksm_checksum(ZERO_PAGE(0));
 }
 
-static bool match_anon(pte_t pte, struct page *page)
-{
-	struct folio *folio;
-
-	if (!page)
-		return false;
-	folio = page_folio(page);
-	return folio_test_anon(folio) && !folio_is_zone_device(folio);
-}
-
 /*
  * The next anonymous page at or behind the scanner's address, with a reference;
  * the address is then that of the page, or behind the last VMA.
@@ -88,53 +76,61 @@ static struct page *next_page(struct ksm_scanner *s, struct mm_struct *mm)
 		if (!vma->anon_vma)
 			continue;
 		s->address = ksm_walk_next(vma, max(s->address, vma->vm_start),
-					   vma->vm_end, match_anon, &page);
-		if (page) {
-			flush_anon_page(vma, page, s->address);
-			flush_dcache_page(page);
+					   vma->vm_end, ksm_match_anon, &page);
+		if (page)
 			break;
-		}
 	}
 	return page;
 }
 
-/*
- * All of the cursor's mm has been seen, and from @from on there was no page; or
- * it is exiting. What is left of its rmap_items has no page. A slot of which
- * nothing is offered goes: mmap_lock, which was held since that was found, keeps
- * new offers out.
- */
-static void leave_slot(struct ksm_domain *d, struct ksm_mm_slot *slot,
-		       unsigned long from)
+static void leave_slot(struct ksm_domain *d, bool remove)
 {
-	struct ksm_scanner *s = &d->scanner;
-	bool gone = ksm_exiting(slot->slot.mm) || !s->offered;
-
-	mmap_assert_locked(slot->slot.mm);
-	ksm_slot_forget(d, slot, gone ? 0 : from, ULONG_MAX);
-	ksm_slots_next(d, gone);
-	s->address = 0;
-	s->offered = false;
+	ksm_slots_next(d, remove);
+	d->scanner.address = 0;
+	d->scanner.offered = false;
 }
 
-/* The next page of the cursor's mm; or leave the mm. Forget what was between. */
+/*
+ * An mm that is exiting, or has withdrawn all that it offered. In the latter case
+ * mmap_lock has been held since that was found, so that no offer can come before
+ * the slot is gone.
+ */
+static void give_up_slot(struct ksm_domain *d, struct ksm_mm_slot *slot)
+{
+	ksm_slot_forget(d, slot, 0, ULONG_MAX, KSM_FOLIO_LOCK);
+	leave_slot(d, true);
+}
+
+/*
+ * The next page of the cursor's mm; or leave the mm. rmap_items between there and
+ * where the last page was have no page any more.
+ */
 static struct page *scan_slot(struct ksm_domain *d, struct ksm_mm_slot *slot)
 {
+	struct ksm_scanner *s = &d->scanner;
 	struct mm_struct *mm = slot->slot.mm;
-	unsigned long from = d->scanner.address;
+	unsigned long from = s->address;
 	struct page *page = NULL;
+	bool exiting, withdrawn;
 
-	/* Once the cursor has moved on, an exit can free the slot. */
-	mmgrab(mm);
 	mmap_read_lock(mm);
-	if (!ksm_exiting(mm))
-		page = next_page(&d->scanner, mm);
-	if (!page)
-		leave_slot(d, slot, from);
-	else
-		ksm_slot_forget(d, slot, from, d->scanner.address);
+	exiting = ksm_exiting(mm);
+	if (!exiting)
+		page = next_page(s, mm);
+	withdrawn = !exiting && !s->offered;
+	if (withdrawn)
+		give_up_slot(d, slot);
 	mmap_read_unlock(mm);
-	mmdrop(mm);
+
+	if (exiting) {
+		/* It takes its page tables down without waiting for this. */
+		give_up_slot(d, slot);
+	} else if (!withdrawn) {
+		ksm_slot_forget(d, slot, from, page ? s->address : ULONG_MAX,
+				KSM_FOLIO_TRYLOCK);
+		if (!page)
+			leave_slot(d, false);
+	}
 	return page;
 }
 
@@ -173,6 +169,7 @@ struct ksm_rmap_item *ksm_scan_next(struct ksm_domain *d, struct page **page)
 	struct ksm_scanner *s = &d->scanner;
 	struct ksm_mm_slot *slot = d->slots.cursor;
 	struct ksm_rmap_item *item;
+	struct mm_struct *mm;
 
 	if (!slot)
 		slot = begin_pass(d);
@@ -180,7 +177,11 @@ struct ksm_rmap_item *ksm_scan_next(struct ksm_domain *d, struct page **page)
 		return NULL;
 
 	for (; slot; slot = d->slots.cursor) {
+		/* Once the cursor has left it, an exit can free the slot. */
+		mm = slot->slot.mm;
+		mmgrab(mm);
 		*page = scan_slot(d, slot);
+		mmdrop(mm);
 		if (!*page)
 			continue;
 		item = ksm_slot_item(d, slot, s->address);

@@ -104,9 +104,9 @@ struct ksm_mm_slot *ksm_slots_first(struct ksm_domain *d)
 /**
  * ksm_slots_next() - move the cursor to the next slot
  * @d: domain; its lock is held, and the cursor stands on a slot
- * @remove: the slot that it leaves has no items and shall go. The caller still
- *	has the mmap_lock of its mm, under which no offer can come, and a
- *	reference to the mm.
+ * @remove: the slot that it leaves has no items and shall go. The caller has a
+ *	reference to the mm, which is exiting, or whose mmap_lock it still has, so
+ *	that no offer can come.
  *
  * Return: the next slot; NULL after the last.
  */
@@ -200,11 +200,12 @@ struct ksm_rmap_item *ksm_slot_item(struct ksm_domain *d,
  * @slot: slot that the cursor stands on
  * @start: page-aligned start of the range
  * @end: end of the range, exclusive; ULONG_MAX for everything from @start
- *
- * May wait for the folio locks of the KSM pages that were mapped there.
+ * @lock: KSM_FOLIO_LOCK to wait for the locks of KSM pages, KSM_FOLIO_TRYLOCK to
+ *	leave the rmap_items of locked ones for the next pass
  */
 void ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
-		     unsigned long start, unsigned long end)
+		     unsigned long start, unsigned long end,
+		     enum ksm_folio_lock lock)
 {
 	struct ksm_rmap_item *item;
 	unsigned long index;
@@ -213,10 +214,11 @@ void ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
 		return;
 	xa_for_each_range(&slot->items, index, item, start >> PAGE_SHIFT,
 			  (end - 1) >> PAGE_SHIFT) {
-		xa_erase(&slot->items, index);
-		ksm_index_drop_item(&d->index, item);
-		item_free(d, item);
 		cond_resched();
+		if (ksm_index_drop_item(&d->index, item, lock))
+			continue;
+		xa_erase(&slot->items, index);
+		item_free(d, item);
 	}
 }
 

@@ -3,7 +3,11 @@
  * KSM: the one page table walk, from a range to the next entry of interest.
  */
 
+#include <linux/highmem.h>
+#include <linux/mm.h>
 #include <linux/pagewalk.h>
+
+#include <asm/cacheflush.h>
 
 #include "ksm.h"
 
@@ -72,6 +76,7 @@ static int walk_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
 		return 0;
 	ptl = pmd_trans_huge_lock(pmd, walk->vma);
 	if (ptl) {
+		__acquire(ptl); /* sparse does not see it */
 		found = walk_huge_pmd(w, walk->vma, addr, pmdp_get(pmd));
 		spin_unlock(ptl);
 		return found;
@@ -80,6 +85,7 @@ static int walk_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
 	start = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
 	if (!start)
 		return 0;
+	__acquire(ptl); /* sparse does not see it */
 	for (ptep = start; addr < end && !found; ptep++, addr += PAGE_SIZE)
 		found = walk_pte(w, walk->vma, addr, ptep_get(ptep));
 	pte_unmap_unlock(start, ptl);
@@ -90,6 +96,18 @@ static const struct mm_walk_ops walk_ops = {
 	.pmd_entry	= walk_pmd_entry,
 	.walk_lock	= PGWALK_RDLOCK,
 };
+
+/**
+ * ksm_match_anon() - a test for ksm_walk_next(): any anonymous page
+ * @pte: entry
+ * @page: its page, or NULL
+ *
+ * Return: whether it is one that could be, or is, a KSM page.
+ */
+bool ksm_match_anon(pte_t pte, struct page *page)
+{
+	return page && PageAnon(page) && !is_zone_device_page(page);
+}
 
 /**
  * ksm_walk_next() - find the next page table entry that a test accepts
@@ -115,7 +133,11 @@ unsigned long ksm_walk_next(struct vm_area_struct *vma, unsigned long start,
 		return end;
 	if (walk_page_range_vma(vma, start, end, &walk_ops, &w) <= 0)
 		return end;
-	if (page)
+	if (page) {
+		/* For caches that do not see what another address wrote. */
+		flush_anon_page(vma, w.page, w.address);
+		flush_dcache_page(w.page);
 		*page = w.page;
+	}
 	return w.address;
 }
