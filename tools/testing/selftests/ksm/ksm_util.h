@@ -2,7 +2,8 @@
 /*
  * What the KSM tests share: knobs, passes of ksmd, areas of memory with a
  * copy kept aside, child processes that do as they are told, and a look at
- * single pages through /proc.
+ * single pages through /proc.  ksm_util.c has the first two and the files,
+ * ksm_area.c the areas and pages, ksm_child.c the children.
  *
  * Unless a comment says otherwise, a function returns 0 or a count on success
  * and a negative errno on failure, and never exits by itself.

@@ -153,7 +153,7 @@ KSM_TEST(run_2_clears_pages_of_every_kind)
 {
 	struct area same = { 0 }, alone = { 0 }, zero = { 0 }, fresh = { 0 };
 
-	ASSERT_EQ(0, ksm_set("max_page_sharing", 4));
+	ASSERT_EQ(0, ksm_set_if_present("max_page_sharing", 4));
 	ASSERT_EQ(0, area_map(&same, PAGES));
 	ASSERT_EQ(0, area_map(&alone, PAGES));
 	ASSERT_EQ(0, area_map(&zero, PAGES));
