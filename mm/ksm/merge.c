@@ -11,12 +11,12 @@
  * the two notices the other.
  */
 
+#include <linux/cacheflush.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/rmap.h>
 #include <linux/swap.h>
 
-#include <asm/cacheflush.h>
 #include <asm/tlbflush.h>
 
 #include "../internal.h"

@@ -3,11 +3,10 @@
  * KSM: the one page table walk, from a range to the next entry of interest.
  */
 
+#include <linux/cacheflush.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
-
-#include <asm/cacheflush.h>
 
 #include "ksm.h"
 
