@@ -26,8 +26,8 @@ static u64 zero_checksum __ro_after_init;
  * @page: page that the caller holds; its bytes may change meanwhile, and then the
  *	result is as good as any
  *
- * Return: the checksum: xxh64, as it is the fastest of the kernel's hashes that
- * has 64 bits.
+ * Return: the checksum, by xxh64: 64 bits, and made for speed rather than against
+ * attackers.
  */
 u64 ksm_checksum(struct page *page)
 {

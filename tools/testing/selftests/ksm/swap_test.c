@@ -195,14 +195,23 @@ static int squeeze(struct child *c)
 	return -EAGAIN;
 }
 
+/* Push the sharers into swap; without a control group the test is skipped. */
+static bool squeezed(struct __test_metadata *_metadata, struct child *c)
+{
+	int err = squeeze(c);
+
+	if (err == -ENODEV || err == -ENOENT)
+		SKIP(return false, "no control group for memory");
+	ASSERT_EQ(0, err);
+	return true;
+}
+
 SWAP_TEST(shared_pages_come_back_to_all_their_sharers)
 {
-	int err, i;
+	int i;
 
-	err = squeeze(self->c);
-	if (err == -ENODEV || err == -ENOENT)
-		SKIP(return, "no control group for memory");
-	ASSERT_EQ(0, err);
+	if (!squeezed(_metadata, self->c))
+		return;
 
 	for (i = 0; i < SHARERS; i++)
 		EXPECT_EQ(0, child_call(&self->c[i], child_damage, 0, 0));
@@ -210,12 +219,10 @@ SWAP_TEST(shared_pages_come_back_to_all_their_sharers)
 
 SWAP_TEST(a_write_to_a_shared_page_in_swap_stays_private)
 {
-	int err, i;
+	int i;
 
-	err = squeeze(self->c);
-	if (err == -ENODEV || err == -ENOENT)
-		SKIP(return, "no control group for memory");
-	ASSERT_EQ(0, err);
+	if (!squeezed(_metadata, self->c))
+		return;
 	for (i = 0; i < PAGES; i++)
 		ASSERT_EQ(0, child_call(&self->c[i % SHARERS], child_poke, i, i));
 
@@ -225,12 +232,10 @@ SWAP_TEST(a_write_to_a_shared_page_in_swap_stays_private)
 
 SWAP_TEST(shared_pages_that_came_back_merge_again)
 {
-	int err, i;
+	int i;
 
-	err = squeeze(self->c);
-	if (err == -ENODEV || err == -ENOENT)
-		SKIP(return, "no control group for memory");
-	ASSERT_EQ(0, err);
+	if (!squeezed(_metadata, self->c))
+		return;
 	for (i = 0; i < SHARERS; i++)
 		ASSERT_EQ(0, child_call(&self->c[i], child_damage, 0, 0));
 	ASSERT_EQ(0, ksm_passes(2 * SETTLE_PASSES));
@@ -243,12 +248,10 @@ SWAP_TEST(shared_pages_that_came_back_merge_again)
 
 SWAP_TEST(run_2_unmerges_pages_in_swap)
 {
-	int err, i;
+	int i;
 
-	err = squeeze(self->c);
-	if (err == -ENODEV || err == -ENOENT)
-		SKIP(return, "no control group for memory");
-	ASSERT_EQ(0, err);
+	if (!squeezed(_metadata, self->c))
+		return;
 	ASSERT_EQ(0, ksm_set("run", 2));
 
 	EXPECT_EQ(0, ksm_get("pages_shared"));
@@ -259,14 +262,12 @@ SWAP_TEST(run_2_unmerges_pages_in_swap)
 
 SWAP_TEST(shared_pages_survive_swapoff)
 {
-	int err, i;
+	int i;
 
 	if (!self->ours)
 		SKIP(return, "the system's own swap stays on");
-	err = squeeze(self->c);
-	if (err == -ENODEV || err == -ENOENT)
-		SKIP(return, "no control group for memory");
-	ASSERT_EQ(0, err);
+	if (!squeezed(_metadata, self->c))
+		return;
 	ASSERT_EQ(0, stop_swap());
 	self->ours = false;
 

@@ -63,15 +63,23 @@ static int map_twin_of(struct area *twin, size_t index)
 	return area_advise(twin, MADV_MERGEABLE);
 }
 
+/* Map a huge page of different contents; without one the test is skipped. */
+static bool huge_area(struct __test_metadata *_metadata, struct area *a)
+{
+	int err = has_huge_pages() ? map_huge(a) : -EAGAIN;
+
+	if (err == -EAGAIN)
+		SKIP(return false, "no huge page to be had");
+	ASSERT_EQ(0, err);
+	return true;
+}
+
 KSM_TEST(a_huge_page_without_twins_stays_whole)
 {
 	struct area a = { 0 };
-	int err;
 
-	err = has_huge_pages() ? map_huge(&a) : -EAGAIN;
-	if (err == -EAGAIN)
-		SKIP(return, "no huge page to be had");
-	ASSERT_EQ(0, err);
+	if (!huge_area(_metadata, &a))
+		return;
 	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
@@ -83,12 +91,9 @@ KSM_TEST(a_huge_page_without_twins_stays_whole)
 KSM_TEST(a_twin_outside_is_merged_with_a_page_inside)
 {
 	struct area a = { 0 }, twin = { 0 };
-	int err;
 
-	err = has_huge_pages() ? map_huge(&a) : -EAGAIN;
-	if (err == -EAGAIN)
-		SKIP(return, "no huge page to be had");
-	ASSERT_EQ(0, err);
+	if (!huge_area(_metadata, &a))
+		return;
 	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
 	ASSERT_EQ(0, map_twin_of(&twin, 5));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
@@ -104,12 +109,9 @@ KSM_TEST(a_twin_outside_is_merged_with_a_page_inside)
 KSM_TEST(a_write_beside_a_merged_page_hits_its_target_only)
 {
 	struct area a = { 0 }, twin = { 0 };
-	int err;
 
-	err = has_huge_pages() ? map_huge(&a) : -EAGAIN;
-	if (err == -EAGAIN)
-		SKIP(return, "no huge page to be had");
-	ASSERT_EQ(0, err);
+	if (!huge_area(_metadata, &a))
+		return;
 	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
 	ASSERT_EQ(0, map_twin_of(&twin, 5));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
@@ -125,12 +127,9 @@ KSM_TEST(a_write_beside_a_merged_page_hits_its_target_only)
 KSM_TEST(twins_within_one_huge_page_merge)
 {
 	struct area a = { 0 };
-	int err;
 
-	err = has_huge_pages() ? map_huge(&a) : -EAGAIN;
-	if (err == -EAGAIN)
-		SKIP(return, "no huge page to be had");
-	ASSERT_EQ(0, err);
+	if (!huge_area(_metadata, &a))
+		return;
 	area_put(&a, 100, KEY + 400);
 	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
 	ASSERT_EQ(0, ksm_passes(2 * SETTLE_PASSES));
@@ -165,12 +164,9 @@ KSM_TEST(two_equal_huge_pages_merge_page_by_page)
 KSM_TEST(a_part_of_a_huge_page_can_be_offered)
 {
 	struct area a = { 0 }, twin = { 0 };
-	int err;
 
-	err = has_huge_pages() ? map_huge(&a) : -EAGAIN;
-	if (err == -EAGAIN)
-		SKIP(return, "no huge page to be had");
-	ASSERT_EQ(0, err);
+	if (!huge_area(_metadata, &a))
+		return;
 	ASSERT_EQ(0, madvise(area_page(&a, 16), 16 * page_size(), MADV_MERGEABLE));
 	ASSERT_EQ(0, map_twin_of(&twin, 20));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
@@ -184,12 +180,9 @@ KSM_TEST(a_part_of_a_huge_page_can_be_offered)
 KSM_TEST(collapse_keeps_the_content)
 {
 	struct area a = { 0 }, twin = { 0 };
-	int err;
 
-	err = has_huge_pages() ? map_huge(&a) : -EAGAIN;
-	if (err == -EAGAIN)
-		SKIP(return, "no huge page to be had");
-	ASSERT_EQ(0, err);
+	if (!huge_area(_metadata, &a))
+		return;
 	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
 	ASSERT_EQ(0, map_twin_of(&twin, 5));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));

@@ -117,15 +117,25 @@ KSM_TEST(armed_pages_report_writes_after_a_pass_of_ksmd)
 	EXPECT_EQ(0, area_damage(&a));
 }
 
+/* Map a watched area and let it be merged; without userfaultfd the test is skipped. */
+static int merged_and_watched(struct __test_metadata *_metadata, struct area *a)
+{
+	int fd = map_watched(a);
+
+	if (fd < 0)
+		SKIP(return fd, "no userfaultfd: %s", strerror(-fd));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	return fd;
+}
+
 KSM_TEST(merged_pages_report_writes_when_armed)
 {
 	struct area a = { 0 };
 	int fd;
 
-	fd = map_watched(&a);
+	fd = merged_and_watched(_metadata, &a);
 	if (fd < 0)
-		SKIP(return, "no userfaultfd: %s", strerror(-fd));
-	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+		return;
 	ASSERT_EQ(PAGES, area_merged(&a));
 	ASSERT_EQ(0, arm(fd, &a, true));
 
@@ -138,10 +148,9 @@ KSM_TEST(armed_merged_pages_report_writes_after_unmerging)
 	struct area a = { 0 };
 	int fd;
 
-	fd = map_watched(&a);
+	fd = merged_and_watched(_metadata, &a);
 	if (fd < 0)
-		SKIP(return, "no userfaultfd: %s", strerror(-fd));
-	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+		return;
 	ASSERT_EQ(0, arm(fd, &a, true));
 	ASSERT_EQ(0, area_advise(&a, MADV_UNMERGEABLE));
 	ASSERT_EQ(0, area_merged(&a));
@@ -155,10 +164,9 @@ KSM_TEST(armed_merged_pages_report_writes_after_run_2)
 	struct area a = { 0 };
 	int fd;
 
-	fd = map_watched(&a);
+	fd = merged_and_watched(_metadata, &a);
 	if (fd < 0)
-		SKIP(return, "no userfaultfd: %s", strerror(-fd));
-	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+		return;
 	ASSERT_EQ(0, arm(fd, &a, true));
 	ASSERT_EQ(0, ksm_set("run", 2));
 
@@ -171,10 +179,9 @@ KSM_TEST(disarmed_merged_pages_can_be_written)
 	struct area a = { 0 };
 	int fd;
 
-	fd = map_watched(&a);
+	fd = merged_and_watched(_metadata, &a);
 	if (fd < 0)
-		SKIP(return, "no userfaultfd: %s", strerror(-fd));
-	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+		return;
 	ASSERT_EQ(0, arm(fd, &a, true));
 	ASSERT_EQ(0, arm(fd, &a, false));
 
