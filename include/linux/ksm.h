@@ -19,13 +19,13 @@
 struct folio;
 struct list_head;
 struct rmap_walk_control;
+struct seq_file;
 
 #ifdef CONFIG_KSM
 
 /* Which memory takes part: mm/ksm/slot.c */
 int __ksm_enter(struct mm_struct *mm);
 void __ksm_exit(struct mm_struct *mm);
-void __ksm_fork_zero_pages(struct mm_struct *mm);
 int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
 		unsigned long end, int advice, unsigned long *vm_flags);
 void ksm_add_vma(struct vm_area_struct *vma);
@@ -44,6 +44,7 @@ void collect_procs_ksm(struct folio *folio, struct page *page,
 
 /* Reports: mm/ksm/slot.c */
 long ksm_process_profit(struct mm_struct *mm);
+void ksm_show_process(struct seq_file *m, struct mm_struct *mm);
 
 /*
  * Mappings of the kernel's zero page that ksmd made. An application's own
@@ -74,18 +75,27 @@ static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte)
 		ksm_account_zero_pages(mm, -1);
 }
 
-/*
- * Called for a new mm, whose fields are still a copy of @oldmm's, when the page
- * tables have been copied. Both are locked for writing.
- */
-static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
+/* Called when fork has copied an entry to the new mm. */
+static inline void ksm_might_copy_zero_page(struct mm_struct *mm, pte_t pte)
+{
+	if (is_ksm_zero_pte(pte))
+		ksm_account_zero_pages(mm, 1);
+}
+
+/* Called for a new mm, whose fields may be a copy of another's. */
+static inline void ksm_init_mm(struct mm_struct *mm)
 {
 	mm->ksm_rmap_items = 0;
 	mm->ksm_merging_pages = 0;
 	atomic_long_set(&mm->ksm_zero_pages, 0);
-	if (mm_ksm_zero_pages(oldmm))
-		__ksm_fork_zero_pages(mm);
-	/* Without memory for a slot the child merely does not take part. */
+}
+
+/*
+ * Called when the page tables have been copied; both mm's are locked for writing.
+ * Without memory for a slot the child merely does not take part.
+ */
+static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
+{
 	if (test_bit(MMF_VM_MERGEABLE, &oldmm->flags))
 		__ksm_enter(mm);
 }
@@ -108,7 +118,11 @@ static inline int ksm_execve(struct mm_struct *mm) { return 0; }
 static inline void ksm_exit(struct mm_struct *mm) { }
 static inline void ksm_add_vma(struct vm_area_struct *vma) { }
 
+static inline void ksm_init_mm(struct mm_struct *mm) { }
+
 static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm) { }
+
+static inline void ksm_might_copy_zero_page(struct mm_struct *mm, pte_t pte) { }
 
 static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte) { }
 

@@ -35,16 +35,27 @@
  */
 #define KSM_MAX_COMPARES	8
 
+/* A page can be merged another time: memory is not fought for. */
+#define KSM_GFP	(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
+
 static struct kmem_cache *node_cache;
+static struct kmem_cache *item_cache;
 
 /**
- * ksm_index_slab_init() - make room for stable nodes
+ * ksm_index_slab_init() - make room for stable nodes and rmap_items
+ *
  * Return: 0 or -ENOMEM.
  */
 int __init ksm_index_slab_init(void)
 {
 	node_cache = KMEM_CACHE(ksm_stable_node, 0);
-	return node_cache ? 0 : -ENOMEM;
+	if (!node_cache)
+		return -ENOMEM;
+	item_cache = KMEM_CACHE(ksm_rmap_item, 0);
+	if (item_cache)
+		return 0;
+	ksm_index_slab_free();
+	return -ENOMEM;
 }
 
 /**
@@ -52,6 +63,8 @@ int __init ksm_index_slab_init(void)
  */
 void __init ksm_index_slab_free(void)
 {
+	kmem_cache_destroy(item_cache);
+	item_cache = NULL;
 	kmem_cache_destroy(node_cache);
 	node_cache = NULL;
 }
@@ -68,7 +81,27 @@ void ksm_index_init(struct ksm_index *index, int max_sharing)
 		.unstable	= RB_ROOT,
 		.max_sharing	= max_sharing,
 	};
-	INIT_LIST_HEAD(&index->idle);
+	INIT_LIST_HEAD(&index->watch);
+}
+
+/**
+ * ksm_item_alloc() - allocate a loose rmap_item
+ *
+ * Return: the item, all zeroes; NULL without memory.
+ */
+struct ksm_rmap_item *ksm_item_alloc(void)
+{
+	return kmem_cache_zalloc(item_cache, KSM_GFP);
+}
+
+/**
+ * ksm_item_free() - free an rmap_item
+ * @item: loose item
+ */
+void ksm_item_free(struct ksm_rmap_item *item)
+{
+	VM_WARN_ON_ONCE(item->state != KSM_ITEM_LOOSE);
+	kmem_cache_free(item_cache, item);
 }
 
 /**
@@ -80,20 +113,20 @@ struct ksm_stable_node *ksm_node_alloc(void)
 {
 	struct ksm_stable_node *node;
 
-	node = kmem_cache_zalloc(node_cache,
-				 GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+	node = kmem_cache_zalloc(node_cache, KSM_GFP);
 	if (node)
-		INIT_LIST_HEAD(&node->idle);
+		INIT_LIST_HEAD(&node->watch);
 	return node;
 }
 
 /**
  * ksm_node_free() - free a stable node
- * @node: node without items, in no index, that no page leads to
+ * @node: node without items or orphans, in no index, that no page leads to
  */
 void ksm_node_free(struct ksm_stable_node *node)
 {
-	VM_WARN_ON_ONCE(node->nr_items || !list_empty(&node->idle));
+	VM_WARN_ON_ONCE(node->nr_items || !list_empty(&node->watch));
+	VM_WARN_ON_ONCE(!hlist_empty(&node->orphans));
 	kmem_cache_free(node_cache, node);
 }
 
@@ -170,6 +203,19 @@ static void count_dups(struct ksm_index *index, struct ksm_stable_node *node,
 	index->dups += pair ? 2 * sign : sign;
 }
 
+static bool wants_watch(const struct ksm_stable_node *node)
+{
+	return !node->nr_items || node->full || !hlist_empty(&node->orphans);
+}
+
+static void watch_node(struct ksm_index *index, struct ksm_stable_node *node)
+{
+	if (!wants_watch(node))
+		list_del_init(&node->watch);
+	else if (list_empty(&node->watch))
+		list_add(&node->watch, &index->watch);
+}
+
 /**
  * ksm_index_add_node() - enter a KSM page
  * @index: the index; domain->lock is held, as for all functions here
@@ -180,27 +226,27 @@ void ksm_index_add_node(struct ksm_index *index, struct ksm_stable_node *node)
 	node->full = node->nr_items >= index->max_sharing;
 	rb_add(&node->rb, &index->stable, stable_less);
 	count_dups(index, node, 1);
-	if (!node->nr_items)
-		list_add(&node->idle, &index->idle);
+	watch_node(index, node);
 }
 
 static void erase_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
 	count_dups(index, node, -1);
 	rb_erase(&node->rb, &index->stable);
-	list_del_init(&node->idle);
+	list_del_init(&node->watch);
 }
 
-/* Items come and go: keep the node where its fullness belongs. */
+/* Items come and go: keep the node where it belongs. */
 static void settle_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
 	bool full = node->nr_items >= index->max_sharing;
 
-	if (full == node->full)
-		return;
-	rb_erase(&node->rb, &index->stable);
-	node->full = full;
-	rb_add(&node->rb, &index->stable, stable_less);
+	if (full != node->full) {
+		rb_erase(&node->rb, &index->stable);
+		node->full = full;
+		rb_add(&node->rb, &index->stable, stable_less);
+	}
+	watch_node(index, node);
 }
 
 /**
@@ -234,12 +280,10 @@ void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
 	item->state = KSM_ITEM_STABLE;
 	item->node = node;
 	hlist_add_head(&item->link, &node->items);
-	if (node->nr_items++) {
+	if (node->nr_items++)
 		index->pages_sharing++;
-	} else {
+	else
 		index->pages_shared++;
-		list_del_init(&node->idle);
-	}
 	item->mm->ksm_merging_pages++;
 	settle_node(index, node);
 }
@@ -256,17 +300,34 @@ void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item)
 	struct ksm_stable_node *node = item->node;
 
 	hlist_del(&item->link);
-	if (--node->nr_items) {
+	if (--node->nr_items)
 		index->pages_sharing--;
-	} else {
+	else
 		index->pages_shared--;
-		list_add(&node->idle, &index->idle);
-	}
 	item->mm->ksm_merging_pages--;
 	put_anon_vma(item->anon_vma);
 	item->state = KSM_ITEM_LOOSE;
 	item->key = node->key;
 	settle_node(index, node);
+}
+
+static void free_orphan(struct ksm_rmap_item *orphan)
+{
+	hlist_del(&orphan->link);
+	put_anon_vma(orphan->anon_vma);
+	orphan->state = KSM_ITEM_LOOSE;
+	ksm_item_free(orphan);
+}
+
+static void free_orphans(struct ksm_stable_node *node)
+{
+	struct ksm_rmap_item *orphan;
+	struct hlist_node *next;
+
+	hlist_for_each_entry_safe(orphan, next, &node->orphans, link) {
+		free_orphan(orphan);
+		cond_resched();
+	}
 }
 
 /**
@@ -284,6 +345,7 @@ void ksm_index_del_node(struct ksm_index *index, struct ksm_stable_node *node)
 		ksm_index_detach(index, item);
 		cond_resched();
 	}
+	free_orphans(node);
 	trace_ksm_remove_ksm_page(node->kpfn);
 	erase_node(index, node);
 	ksm_node_free(node);
@@ -316,23 +378,74 @@ void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item)
 	index->pages_unshared++;
 }
 
+/* From now on @orphan is what others' mappings are found through; item may be it. */
+static void detach_leaving(struct ksm_index *index, struct ksm_rmap_item *item,
+			   struct ksm_rmap_item *orphan)
+{
+	struct ksm_stable_node *node = item->node;
+	struct anon_vma *anon_vma = item->anon_vma;
+	pgoff_t pgoff = item->index;
+
+	get_anon_vma(anon_vma);
+	ksm_index_detach(index, item);
+	orphan->mm = NULL;
+	orphan->state = KSM_ITEM_STABLE;
+	orphan->node = node;
+	orphan->index = pgoff;
+	orphan->anon_vma = anon_vma;
+	hlist_add_head(&orphan->link, &node->orphans);
+	watch_node(index, node);
+}
+
+/* A node's page, referenced and locked. Without a page, the node is given up. */
+static struct folio *lock_node(struct ksm_index *index,
+			       struct ksm_stable_node *node,
+			       enum ksm_folio_lock lock)
+{
+	struct folio *folio = ksm_node_folio(node, lock);
+
+	if (!folio)
+		ksm_index_del_node(index, node);
+	return folio;
+}
+
+/* The node may have lost its last item: then it goes too. */
+static void unlock_node(struct ksm_index *index, struct ksm_stable_node *node,
+			struct folio *folio)
+{
+	retire_node(index, node, folio);
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
 static int drop_stable(struct ksm_index *index, struct ksm_rmap_item *item,
 		       enum ksm_folio_lock lock)
 {
 	struct ksm_stable_node *node = item->node;
-	struct folio *folio = ksm_node_folio(node, lock);
+	struct folio *folio = lock_node(index, node, lock);
+	struct ksm_rmap_item *orphan;
+	int err = 0;
 
-	if (IS_ERR(folio))
-		return PTR_ERR(folio);
-	if (!folio) {
-		ksm_index_del_node(index, node);
-		return 0;
+	if (IS_ERR_OR_NULL(folio))
+		return PTR_ERR_OR_ZERO(folio);
+	if (ksm_item_needed(item, folio)) {
+		orphan = ksm_item_alloc();
+		if (orphan)
+			detach_leaving(index, item, orphan);
+		else
+			err = -ENOMEM;
+	} else {
+		ksm_index_detach(index, item);
 	}
-	ksm_index_detach(index, item);
-	retire_node(index, node, folio);
-	folio_unlock(folio);
-	folio_put(folio);
-	return 0;
+	unlock_node(index, node, folio);
+	return err;
+}
+
+static void drop_unstable(struct ksm_index *index, struct ksm_rmap_item *item)
+{
+	rb_erase(&item->rb, &index->unstable);
+	item->state = KSM_ITEM_LOOSE;
+	index->pages_unshared--;
 }
 
 /**
@@ -347,18 +460,57 @@ static int drop_stable(struct ksm_index *index, struct ksm_rmap_item *item,
  * moment, which does not mean that there will be none. So ksmd does not wait, it
  * comes by again. A stable node is given up with its last mapping.
  *
- * Return: 0, and the item is loose; -EBUSY if the lock was tried in vain.
+ * Return: 0, and the item is loose; -EBUSY if the lock was tried in vain; -ENOMEM
+ * without memory for an orphan in the place of the item.
  */
 int ksm_index_drop_item(struct ksm_index *index, struct ksm_rmap_item *item,
 			enum ksm_folio_lock lock)
 {
 	if (item->state == KSM_ITEM_STABLE)
 		return drop_stable(index, item, lock);
-	if (item->state == KSM_ITEM_UNSTABLE) {
-		rb_erase(&item->rb, &index->unstable);
-		item->state = KSM_ITEM_LOOSE;
-		index->pages_unshared--;
+	if (item->state == KSM_ITEM_UNSTABLE)
+		drop_unstable(index, item);
+	return 0;
+}
+
+/* As drop_stable(), but if an orphan is needed, the item becomes it. */
+static int free_stable(struct ksm_index *index, struct ksm_rmap_item *item,
+		       enum ksm_folio_lock lock)
+{
+	struct ksm_stable_node *node = item->node;
+	struct folio *folio = lock_node(index, node, lock);
+
+	if (IS_ERR(folio))
+		return PTR_ERR(folio);
+	if (folio && ksm_item_needed(item, folio)) {
+		detach_leaving(index, item, item);
+	} else {
+		if (folio)
+			ksm_index_detach(index, item);
+		ksm_item_free(item);
 	}
+	if (folio)
+		unlock_node(index, node, folio);
+	return 0;
+}
+
+/**
+ * ksm_index_free_item() - free an item, in whichever tree it is
+ * @index: the index
+ * @item: any item
+ * @lock: as for ksm_index_drop_item()
+ *
+ * Return: 0, and the item is not the caller's any more; -EBUSY if the lock was
+ * tried in vain, and nothing has changed.
+ */
+int ksm_index_free_item(struct ksm_index *index, struct ksm_rmap_item *item,
+			enum ksm_folio_lock lock)
+{
+	if (item->state == KSM_ITEM_STABLE)
+		return free_stable(index, item, lock);
+	if (item->state == KSM_ITEM_UNSTABLE)
+		drop_unstable(index, item);
+	ksm_item_free(item);
 	return 0;
 }
 
@@ -502,30 +654,41 @@ struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 	return NULL;
 }
 
+/* ksmd has met the mappings that these were kept for, or they are gone. */
+static void prune_orphans(struct ksm_index *index, struct ksm_stable_node *node,
+			  struct folio *folio)
+{
+	struct ksm_rmap_item *orphan;
+	struct hlist_node *next;
+
+	hlist_for_each_entry_safe(orphan, next, &node->orphans, link) {
+		if (!ksm_item_needed(orphan, folio))
+			free_orphan(orphan);
+		cond_resched();
+	}
+	watch_node(index, node);
+}
+
 /**
- * ksm_index_prune() - give up nodes that no item will ever lead to
+ * ksm_index_prune() - give up what no item will ever lead to
  * @index: the index
  *
  * A node loses its last item while its page is still mapped by a forked child
- * that ksmd has not met. If that child then goes, nobody tells.
+ * that ksmd has not met. If that child then goes, nobody tells. Nor does anybody
+ * tell when a full page goes, before ksmd comes by at one of its items.
  */
 void ksm_index_prune(struct ksm_index *index)
 {
 	struct ksm_stable_node *node, *next;
 	struct folio *folio;
 
-	list_for_each_entry_safe(node, next, &index->idle, idle) {
+	list_for_each_entry_safe(node, next, &index->watch, watch) {
 		cond_resched();
-		folio = ksm_node_folio(node, KSM_FOLIO_TRYLOCK);
-		if (IS_ERR(folio))
+		folio = lock_node(index, node, KSM_FOLIO_TRYLOCK);
+		if (IS_ERR_OR_NULL(folio))
 			continue;
-		if (!folio) {
-			ksm_index_del_node(index, node);
-			continue;
-		}
-		retire_node(index, node, folio);
-		folio_unlock(folio);
-		folio_put(folio);
+		prune_orphans(index, node, folio);
+		unlock_node(index, node, folio);
 	}
 }
 
@@ -573,11 +736,9 @@ int ksm_index_clear(struct ksm_index *index)
 	for (node = node_after(index, NULL); node; node = next) {
 		next = node_after(index, node);
 		cond_resched();
-		folio = ksm_node_folio(node, KSM_FOLIO_LOCK);
-		if (!folio) {
-			ksm_index_del_node(index, node);
+		folio = lock_node(index, node, KSM_FOLIO_LOCK);
+		if (!folio)
 			continue;
-		}
 		if (!retire_node(index, node, folio))
 			err = -EBUSY;
 		folio_unlock(folio);
@@ -588,8 +749,19 @@ int ksm_index_clear(struct ksm_index *index)
 
 #ifdef CONFIG_KSM_DEBUG
 struct index_count {
-	unsigned long shared, sharing, idle, chains, dups;
+	unsigned long shared, sharing, watch, chains, dups;
 };
+
+static bool validate_orphans(const struct ksm_stable_node *node)
+{
+	struct ksm_rmap_item *orphan;
+
+	hlist_for_each_entry(orphan, &node->orphans, link) {
+		if (orphan->mm || orphan->node != node)
+			return false;
+	}
+	return true;
+}
 
 static bool validate_node(const struct ksm_index *index,
 			  const struct ksm_stable_node *node,
@@ -605,8 +777,9 @@ static bool validate_node(const struct ksm_index *index,
 	}
 	c->shared += !!nr;
 	c->sharing += nr ? nr - 1 : 0;
-	c->idle += !nr;
-	return nr == node->nr_items && list_empty(&node->idle) == !!nr &&
+	c->watch += wants_watch(node);
+	return nr == node->nr_items && validate_orphans(node) &&
+	       list_empty(&node->watch) == !wants_watch(node) &&
 	       node->full == (nr >= index->max_sharing);
 }
 
@@ -659,7 +832,7 @@ static bool validate_unstable(const struct ksm_index *index)
  * @index: the index; domain->lock is held
  *
  * Order of both trees, state of every item, length of every list, position of
- * full nodes, list of idle nodes, and all counters. Linear in its size.
+ * full nodes, list of watched nodes, and all counters. Linear in its size.
  *
  * Return: whether all hold.
  */
@@ -670,7 +843,7 @@ bool ksm_index_validate(const struct ksm_index *index)
 	return validate_stable(index, &c) && validate_unstable(index) &&
 	       c.shared == index->pages_shared &&
 	       c.sharing == index->pages_sharing &&
-	       c.idle == list_count_nodes((struct list_head *)&index->idle) &&
+	       c.watch == list_count_nodes((struct list_head *)&index->watch) &&
 	       c.chains == index->chains && c.dups == index->dups;
 }
 #endif /* CONFIG_KSM_DEBUG */

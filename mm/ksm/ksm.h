@@ -17,6 +17,7 @@
  *	unmerge.c	and back, by copying
  *	walk.c		the one page table walk
  *	rmap.c		from a shared page to its mappings, for the rest of mm
+ *	advisor.c	from how long a pass took to pages_to_scan
  *
  * The nouns:
  *
@@ -30,6 +31,8 @@
  *	dup		a further KSM page with the same bytes, made because
  *			the ones before it have max_page_sharing mappings
  *	twin		another page with the same bytes
+ *	orphan		an rmap_item without an mm, kept because a mapping that
+ *			ksmd has not met yet is found through it
  *	pass		one walk over all that is offered
  *
  * Locks, outermost first, and what each protects:
@@ -97,7 +100,7 @@ enum ksm_item_state {
 
 /**
  * struct ksm_rmap_item - what is known of one page of one mm
- * @mm: the mm; kept by the reference of its slot
+ * @mm: the mm; kept by the reference of its slot; NULL for an orphan
  * @address: page-aligned virtual address
  * @key: of the bytes last read, unless stable
  * @index: position of the mapping within @anon_vma, in pages, if stable
@@ -107,6 +110,8 @@ enum ksm_item_state {
  * @node: the stable node, if stable
  * @link: in @node's list, if stable
  * @state: which of the above hold
+ * @age: how often its page, not a KSM page, has come by
+ * @skips: how many more times it is to be passed over
  */
 struct ksm_rmap_item {
 	struct mm_struct *mm;
@@ -126,6 +131,8 @@ struct ksm_rmap_item {
 		};
 	};
 	enum ksm_item_state state;
+	u8 age;
+	u8 skips;
 };
 
 /**
@@ -134,26 +141,29 @@ struct ksm_rmap_item {
  * @key: of the page's bytes, which do not change
  * @kpfn: page frame number; migration changes it under the folio lock
  * @items: the rmap_items that map the page
+ * @orphans: rmap_items that others' mappings are found through
  * @nr_items: length of @items
  * @full: has max_page_sharing items; such nodes stand behind the others of
  *	their key, where no lookup meets them
- * @idle: in the index's list of nodes without items
+ * @watch: in the index's list of nodes to look after, which are those without
+ *	items, with orphans, or full
  */
 struct ksm_stable_node {
 	struct rb_node rb;
 	struct ksm_key key;
 	unsigned long kpfn;
 	struct hlist_head items;
+	struct hlist_head orphans;
 	int nr_items;
 	bool full;
-	struct list_head idle;
+	struct list_head watch;
 };
 
 /**
  * struct ksm_index - from a checksum to a page
  * @stable: stable nodes, by key, then full ones last
  * @unstable: rmap_items of unchanged pages without a twin, by key
- * @idle: stable nodes without items
+ * @watch: stable nodes that may have lost their page unnoticed
  * @max_sharing: how many items fill a stable node
  * @pages_shared: stable nodes that have items
  * @pages_sharing: items on stable nodes beyond the first of each
@@ -164,7 +174,7 @@ struct ksm_stable_node {
 struct ksm_index {
 	struct rb_root stable;
 	struct rb_root unstable;
-	struct list_head idle;
+	struct list_head watch;
 	int max_sharing;
 	unsigned long pages_shared;
 	unsigned long pages_sharing;
@@ -212,6 +222,38 @@ struct ksm_scanner {
 	unsigned long passes;
 };
 
+/**
+ * enum ksm_advisor_mode - who chooses pages_to_scan
+ * @KSM_ADVISOR_NONE: the administrator
+ * @KSM_ADVISOR_SCAN_TIME: the advisor, so that a pass takes a given time
+ */
+enum ksm_advisor_mode {
+	KSM_ADVISOR_NONE,
+	KSM_ADVISOR_SCAN_TIME,
+};
+
+/**
+ * struct ksm_advisor - chooses pages_to_scan from what passes cost
+ * @mode: who chooses
+ * @max_cpu: how much of one CPU ksmd may take, in percent
+ * @min_pages: least number of pages to choose, whatever @max_cpu says
+ * @max_pages: largest number of pages to choose, whatever the others say
+ * @target_seconds: how long a pass shall take, at least 1
+ * @begun: something was noted in @began and @cpu_began
+ * @began: when the pass began, in nanoseconds
+ * @cpu_began: CPU time of ksmd at that time, in nanoseconds
+ */
+struct ksm_advisor {
+	enum ksm_advisor_mode mode;
+	unsigned int max_cpu;
+	unsigned long min_pages;
+	unsigned long max_pages;
+	unsigned long target_seconds;
+	bool begun;
+	u64 began;
+	u64 cpu_began;
+};
+
 /* Values of the run knob, and the bit that memory offlining adds to it. */
 #define KSM_RUN_STOP		0UL
 #define KSM_RUN_MERGE		1UL
@@ -228,11 +270,16 @@ struct ksm_scanner {
  * @slots: mm's that take part
  * @scanner: where the pass has got to
  * @index: the trees
+ * @advisor: chooses @pages_to_scan, if it is to
  * @pages_to_scan: pages in a batch
  * @sleep_millisecs: milliseconds between two batches
+ * @prune_millisecs: milliseconds between two looks after full KSM pages
+ * @pruned: when that was done last, in jiffies
  * @across_nodes: pages of different NUMA nodes may be merged
  * @zero_pages: map the kernel's zero page for pages of zeroes
+ * @smart_scan: pass over pages that were looked at in vain several times
  * @pages_scanned: pages looked at since boot
+ * @pages_skipped: pages passed over since boot
  * @nr_items: rmap_items in use
  */
 struct ksm_domain {
@@ -243,11 +290,16 @@ struct ksm_domain {
 	struct ksm_slots slots;
 	struct ksm_scanner scanner;
 	struct ksm_index index;
+	struct ksm_advisor advisor;
 	unsigned int pages_to_scan;
 	unsigned int sleep_millisecs;
+	unsigned int prune_millisecs;
+	unsigned long pruned;
 	bool across_nodes;
 	bool zero_pages;
+	bool smart_scan;
 	unsigned long pages_scanned;
+	unsigned long pages_skipped;
 	unsigned long nr_items;
 };
 
@@ -272,6 +324,7 @@ int ksm_domain_set_run(struct ksm_domain *d, unsigned long run);
 int ksm_domain_set_max_sharing(struct ksm_domain *d, int max_sharing);
 int ksm_domain_set_across_nodes(struct ksm_domain *d, bool across_nodes);
 void ksm_domain_set_sleep(struct ksm_domain *d, unsigned int millisecs);
+void ksm_domain_set_advisor(struct ksm_domain *d, enum ksm_advisor_mode mode);
 
 /* sysfs.c */
 #ifdef CONFIG_SYSFS
@@ -310,6 +363,8 @@ long ksm_profit(unsigned long pages, unsigned long items);
 int ksm_index_slab_init(void);
 void ksm_index_slab_free(void);
 void ksm_index_init(struct ksm_index *index, int max_sharing);
+struct ksm_rmap_item *ksm_item_alloc(void);
+void ksm_item_free(struct ksm_rmap_item *item);
 struct ksm_stable_node *ksm_node_alloc(void);
 void ksm_node_free(struct ksm_stable_node *node);
 void ksm_index_add_node(struct ksm_index *index, struct ksm_stable_node *node);
@@ -321,6 +376,8 @@ void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
 void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item);
 void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item);
 int ksm_index_drop_item(struct ksm_index *index, struct ksm_rmap_item *item,
+			enum ksm_folio_lock lock);
+int ksm_index_free_item(struct ksm_index *index, struct ksm_rmap_item *item,
 			enum ksm_folio_lock lock);
 struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,
 					    const struct ksm_key *key,
@@ -372,6 +429,14 @@ struct ksm_stable_node *ksm_folio_node(struct folio *folio);
 struct vm_area_struct *ksm_vma_lock(struct ksm_rmap_item *item);
 void ksm_vma_unlock(struct vm_area_struct *vma);
 struct page *ksm_item_page(struct ksm_rmap_item *item);
+bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio);
+
+/* advisor.c */
+void ksm_advisor_init(struct ksm_advisor *advisor);
+void ksm_advisor_begin(struct ksm_advisor *advisor, u64 now, u64 cpu);
+void ksm_advisor_interrupt(struct ksm_advisor *advisor);
+unsigned int ksm_advisor_end(struct ksm_advisor *advisor, u64 now, u64 cpu,
+			     unsigned int pages);
 
 /**
  * ksm_exiting() - is an mm past its last user?

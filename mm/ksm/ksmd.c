@@ -24,6 +24,8 @@
 #define KSM_SLEEP_MILLISECS	20
 /* An rmap walk visits at most so many mappings, one page table walk each. */
 #define KSM_MAX_PAGE_SHARING	256
+/* Seldom enough to take no time, soon enough to free memory that is needed. */
+#define KSM_PRUNE_MILLISECS	2000
 /* Below the applications, above what is idle priority. */
 #define KSMD_NICE		5
 
@@ -165,6 +167,7 @@ int ksm_domain_set_run(struct ksm_domain *d, unsigned long run)
 	if (d->run == run)
 		return 0;
 	WRITE_ONCE(d->run, run);
+	ksm_advisor_interrupt(&d->advisor);
 	if (run == KSM_RUN_UNMERGE) {
 		/* If the copies do not fit into memory, it is our fault. */
 		set_current_oom_origin();
@@ -231,6 +234,25 @@ void ksm_domain_set_sleep(struct ksm_domain *d, unsigned int millisecs)
 	wake_up_interruptible(&d->pause);
 }
 
+/**
+ * ksm_domain_set_advisor() - choose who chooses pages_to_scan
+ * @d: domain; its lock is held
+ * @mode: who; if that changes, pages_to_scan begins with the default of either
+ */
+void ksm_domain_set_advisor(struct ksm_domain *d, enum ksm_advisor_mode mode)
+{
+	struct ksm_advisor *advisor = &d->advisor;
+	unsigned long pages = KSM_PAGES_TO_SCAN;
+
+	if (advisor->mode == mode)
+		return;
+	WRITE_ONCE(advisor->mode, mode);
+	ksm_advisor_interrupt(advisor);
+	if (mode == KSM_ADVISOR_SCAN_TIME)
+		pages = min_t(unsigned long, advisor->min_pages, UINT_MAX);
+	WRITE_ONCE(d->pages_to_scan, pages);
+}
+
 #ifdef CONFIG_MEMORY_HOTREMOVE
 static void going_offline(struct ksm_domain *d)
 {
@@ -277,9 +299,13 @@ static void __init domain_init(struct ksm_domain *d)
 	init_waitqueue_head(&d->wakeup);
 	init_waitqueue_head(&d->pause);
 	ksm_index_init(&d->index, KSM_MAX_PAGE_SHARING);
+	ksm_advisor_init(&d->advisor);
 	d->pages_to_scan = KSM_PAGES_TO_SCAN;
 	d->sleep_millisecs = KSM_SLEEP_MILLISECS;
+	d->prune_millisecs = KSM_PRUNE_MILLISECS;
+	d->pruned = jiffies;
 	d->across_nodes = true;
+	d->smart_scan = true;
 	/* Without sysfs nobody could ever start it. */
 	d->run = IS_ENABLED(CONFIG_SYSFS) ? KSM_RUN_STOP : KSM_RUN_MERGE;
 }

@@ -5,10 +5,13 @@
  * A page whose checksum is not what it was in the last pass is left alone. One
  * that has not changed is looked up: a KSM page with the same bytes takes it in;
  * an unshared one with the same bytes makes a pair with it, and the pair becomes
- * a KSM page; else it is entered in the unstable tree and waits for its twin.
+ * a KSM page; else it is entered in the unstable tree and waits for its twin. With
+ * smart_scan, pages that were looked at in vain are passed over more and more
+ * often; the unstable tree still has those that it had.
  */
 
 #include <linux/freezer.h>
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
@@ -345,10 +348,67 @@ static void examine(struct ksm_domain *d, struct ksm_rmap_item *item,
 		look_up(d, item, page);
 }
 
+/* The first passes of a page: seen, unchanged, and one more for a late twin. */
+#define KSM_AGE_YOUNG	3
+
+/* How many passes a page of an age is passed over until it is looked at again. */
+static u8 skips_of_age(u8 age)
+{
+	if (age <= KSM_AGE_YOUNG)
+		return 1;
+	if (age <= 5)
+		return 2;
+	if (age <= 8)
+		return 4;
+	return 8;
+}
+
+/*
+ * Is it the turn of this page to be passed over? Its age is counted all the same.
+ * KSM pages take no time, and the rmap_item of one that is gone must learn of it.
+ */
+static bool pass_over(struct ksm_domain *d, struct ksm_rmap_item *item,
+		      struct page *page)
+{
+	u8 age = item->age;
+
+	if (!READ_ONCE(d->smart_scan) || PageKsm(page) ||
+	    item->state == KSM_ITEM_STABLE)
+		return false;
+	if (age < U8_MAX)
+		item->age++;
+	if (age < KSM_AGE_YOUNG)
+		return false;
+	if (item->skips) {
+		item->skips--;
+		return true;
+	}
+	item->skips = skips_of_age(age);
+	return false;
+}
+
+static void visit(struct ksm_domain *d, struct ksm_rmap_item *item,
+		  struct page *page)
+{
+	examine(d, item, page);
+	WRITE_ONCE(d->pages_scanned, d->pages_scanned + 1);
+}
+
+/* See to what is full, every now and then. */
+static void prune(struct ksm_domain *d)
+{
+	unsigned long pause = msecs_to_jiffies(READ_ONCE(d->prune_millisecs));
+
+	if (!d->index.chains || time_before(jiffies, d->pruned + pause))
+		return;
+	ksm_index_prune(&d->index);
+	d->pruned = jiffies;
+}
+
 /**
  * ksm_pass() - go on with the pass
  * @d: domain; its lock is held
- * @nr_pages: how many pages to look at, at most
+ * @nr_pages: how many pages to look at, at most; those passed over do not count
  *
  * Returns early at the end of the pass, and to be frozen.
  */
@@ -357,13 +417,18 @@ void ksm_pass(struct ksm_domain *d, unsigned int nr_pages)
 	struct ksm_rmap_item *item;
 	struct page *page;
 
-	while (nr_pages-- && likely(!freezing(current))) {
+	prune(d);
+	while (nr_pages && likely(!freezing(current))) {
 		cond_resched();
 		item = ksm_scan_next(d, &page);
 		if (!item)
 			return;
-		examine(d, item, page);
+		if (pass_over(d, item, page)) {
+			WRITE_ONCE(d->pages_skipped, d->pages_skipped + 1);
+		} else {
+			visit(d, item, page);
+			nr_pages--;
+		}
 		put_page(page);
-		d->pages_scanned++;
 	}
 }

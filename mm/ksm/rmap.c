@@ -7,7 +7,8 @@
  * anon_vma. It leads to the stable node, which lists an rmap_item for each
  * mapping that ksmd made. An rmap_item has an anon_vma and an index in it: a fork
  * or a split of the VMA copies the page table entry to a VMA that hangs on the
- * same anon_vma with the same index, so it is found too.
+ * same anon_vma with the same index, so it is found too. That is why an rmap_item
+ * whose own mapping goes may have to stay, as an orphan: see ksm_item_needed().
  */
 
 #include <linux/memcontrol.h>
@@ -190,6 +191,17 @@ struct page *ksm_item_page(struct ksm_rmap_item *item)
 	return page;
 }
 
+/* All that a node's mappings are found through: its items, then its orphans. */
+static struct ksm_rmap_item *next_anchor(struct ksm_stable_node *node,
+					 struct ksm_rmap_item *item)
+{
+	struct hlist_node *next = item ? item->link.next : node->items.first;
+
+	if (!next && (!item || item->mm))
+		next = node->orphans.first;
+	return hlist_entry_safe(next, struct ksm_rmap_item, link);
+}
+
 /* Read-lock an anon_vma as the walk wants it: wait, or say that it is contended. */
 static bool rmap_lock(struct anon_vma *anon_vma, struct rmap_walk_control *rwc)
 {
@@ -250,23 +262,29 @@ void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
 	node = ksm_folio_node(folio);
 	if (!node)
 		return;
-	hlist_for_each_entry(item, &node->items, link) {
+	for (item = next_anchor(node, NULL); item;
+	     item = next_anchor(node, item)) {
 		cond_resched();
 		if (!rmap_walk_item(folio, item, rwc))
 			return;
 	}
 }
 
-/* Would a walk from this node find a mapping at this address? */
+/*
+ * Would a walk from this node find a mapping at this address, even without one of
+ * the items?
+ */
 static bool node_covers(struct ksm_stable_node *node,
+			struct ksm_rmap_item *without,
 			struct vm_area_struct *vma, unsigned long addr)
 {
 	pgoff_t index = linear_page_index(vma, addr);
 	struct ksm_rmap_item *item;
 	struct anon_vma_chain *avc;
 
-	hlist_for_each_entry(item, &node->items, link) {
-		if (item->index != index)
+	for (item = next_anchor(node, NULL); item;
+	     item = next_anchor(node, item)) {
+		if (item == without || item->index != index)
 			continue;
 		list_for_each_entry(avc, &vma->anon_vma_chain, same_vma) {
 			if (avc->anon_vma == item->anon_vma)
@@ -274,6 +292,51 @@ static bool node_covers(struct ksm_stable_node *node,
 		}
 	}
 	return false;
+}
+
+static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
+		      unsigned long addr)
+{
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr, PVMW_SYNC);
+	bool mapped = false;
+
+	while (page_vma_mapped_walk(&pvmw))
+		mapped = true;
+	return mapped;
+}
+
+/**
+ * ksm_item_needed() - is a mapping found through this rmap_item only?
+ * @item: stable item or orphan, whose own mapping is gone or is not to count
+ * @folio: its node's page; locked, so that it is not being migrated
+ *
+ * A fork or mremap() has made mappings that ksmd has not met yet. A fork under
+ * way is no trouble: a child's VMA is visited after its parent's, so either the
+ * parent still has the mapping, or the child has it already.
+ *
+ * Return: whether some VMA maps the page that a walk without @item would miss.
+ */
+bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio)
+{
+	struct anon_vma *anon_vma = item->anon_vma;
+	struct anon_vma_chain *avc;
+	bool needed = false;
+
+	if (!folio_mapped(folio))
+		return false;
+	anon_vma_lock_read(anon_vma);
+	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, item->index,
+				       item->index) {
+		unsigned long addr = vma_address(avc->vma, item->index, 1);
+
+		cond_resched();
+		needed = mapped_at(folio, avc->vma, addr) &&
+			 !node_covers(item->node, item, avc->vma, addr);
+		if (needed)
+			break;
+	}
+	anon_vma_unlock_read(anon_vma);
+	return needed;
 }
 
 /*
@@ -291,7 +354,7 @@ static bool swapin_as_is(struct folio *folio, struct vm_area_struct *vma,
 	if (folio_test_ksm(folio)) {
 		node = ksm_folio_node(folio);
 		return node && (vma->vm_flags & VM_MERGEABLE) &&
-		       node_covers(node, vma, addr) &&
+		       node_covers(node, NULL, vma, addr) &&
 		       !(READ_ONCE(ksm_domain.run) & KSM_RUN_UNMERGE);
 	}
 	if (!anon_vma)
@@ -401,17 +464,6 @@ static void collect_procs_vma(struct page *page, struct vm_area_struct *vma,
 	}
 }
 
-static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
-		      unsigned long addr)
-{
-	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr, PVMW_SYNC);
-	bool mapped = false;
-
-	while (page_vma_mapped_walk(&pvmw))
-		mapped = true;
-	return mapped;
-}
-
 /**
  * collect_procs_ksm() - list the processes that a broken page hits
  * @folio: KSM page; locked
@@ -430,7 +482,8 @@ void collect_procs_ksm(struct folio *folio, struct page *page,
 
 	if (!node)
 		return;
-	hlist_for_each_entry(item, &node->items, link) {
+	for (item = next_anchor(node, NULL); item;
+	     item = next_anchor(node, item)) {
 		anon_vma_lock_read(item->anon_vma);
 		rcu_read_lock();
 		anon_vma_interval_tree_foreach(avc, &item->anon_vma->rb_root,

@@ -4,7 +4,9 @@
  */
 
 #include <linux/highmem.h>
+#include <linux/ktime.h>
 #include <linux/random.h>
+#include <linux/sched/cputime.h>
 #include <linux/sched/mm.h>
 #include <linux/swap.h>
 #include <linux/xxhash.h>
@@ -91,11 +93,18 @@ static void leave_slot(struct ksm_domain *d, bool remove)
 }
 
 /*
- * An mm that is exiting, or has withdrawn all that it offered. In the latter case
- * mmap_lock has been held since that was found, so that no offer can come before
- * the slot is gone.
+ * The mm has withdrawn all that it offered. mmap_lock has been held since that was
+ * found, so that no offer can come before the slot is gone. Nobody shall wait for
+ * a folio lock with it; what is locked keeps the slot until the next pass.
  */
 static void give_up_slot(struct ksm_domain *d, struct ksm_mm_slot *slot)
+{
+	ksm_slot_forget(d, slot, 0, ULONG_MAX, KSM_FOLIO_TRYLOCK);
+	leave_slot(d, xa_empty(&slot->items));
+}
+
+/* The mm takes its page tables down without waiting for this. */
+static void bury_slot(struct ksm_domain *d, struct ksm_mm_slot *slot)
 {
 	ksm_slot_forget(d, slot, 0, ULONG_MAX, KSM_FOLIO_LOCK);
 	leave_slot(d, true);
@@ -123,8 +132,7 @@ static struct page *scan_slot(struct ksm_domain *d, struct ksm_mm_slot *slot)
 	mmap_read_unlock(mm);
 
 	if (exiting) {
-		/* It takes its page tables down without waiting for this. */
-		give_up_slot(d, slot);
+		bury_slot(d, slot);
 	} else if (!withdrawn) {
 		ksm_slot_forget(d, slot, from, page ? s->address : ULONG_MAX,
 				KSM_FOLIO_TRYLOCK);
@@ -144,7 +152,20 @@ static struct ksm_mm_slot *begin_pass(struct ksm_domain *d)
 	ksm_index_prune(&d->index);
 	d->scanner.address = 0;
 	d->scanner.offered = false;
+	ksm_advisor_begin(&d->advisor, ktime_get_ns(),
+			  task_sched_runtime(current));
 	return ksm_slots_first(d);
+}
+
+static void take_advice(struct ksm_domain *d)
+{
+	unsigned int pages = ksm_advisor_end(&d->advisor, ktime_get_ns(),
+					     task_sched_runtime(current),
+					     d->pages_to_scan);
+
+	/* Without the advisor it is the administrator's, who takes no lock. */
+	if (d->advisor.mode != KSM_ADVISOR_NONE)
+		WRITE_ONCE(d->pages_to_scan, pages);
 }
 
 static void end_pass(struct ksm_domain *d)
@@ -152,6 +173,7 @@ static void end_pass(struct ksm_domain *d)
 	WARN_ON_ONCE(!ksm_index_validate(&d->index));
 	trace_ksm_stop_scan(d->scanner.passes, d->nr_items);
 	d->scanner.passes++;
+	take_advice(d);
 }
 
 /**

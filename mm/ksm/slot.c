@@ -11,7 +11,9 @@
 #include <linux/mman.h>
 #include <linux/sched/coredump.h>
 #include <linux/sched/mm.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/string_choices.h>
 
 #include <trace/events/ksm.h>
 
@@ -24,7 +26,6 @@
 #define KSM_ITEM_COST	(sizeof(struct ksm_rmap_item) + 9)
 
 static struct kmem_cache *slot_cache;
-static struct kmem_cache *item_cache;
 
 /**
  * ksm_slots_init() - make an empty list of slots
@@ -38,14 +39,8 @@ int __init ksm_slots_init(struct ksm_domain *d)
 	INIT_LIST_HEAD(&d->slots.list);
 	hash_init(d->slots.hash);
 
-	item_cache = KMEM_CACHE(ksm_rmap_item, 0);
-	if (!item_cache)
-		return -ENOMEM;
 	slot_cache = KMEM_CACHE(ksm_mm_slot, 0);
-	if (slot_cache)
-		return 0;
-	ksm_slots_free();
-	return -ENOMEM;
+	return slot_cache ? 0 : -ENOMEM;
 }
 
 /**
@@ -55,8 +50,6 @@ void __init ksm_slots_free(void)
 {
 	kmem_cache_destroy(slot_cache);
 	slot_cache = NULL;
-	kmem_cache_destroy(item_cache);
-	item_cache = NULL;
 }
 
 static struct ksm_mm_slot *slot_of(struct list_head *node)
@@ -139,30 +132,10 @@ void ksm_slots_rewind(struct ksm_domain *d)
 	spin_unlock(&d->slots.lock);
 }
 
-static struct ksm_rmap_item *item_alloc(struct ksm_domain *d,
-					struct mm_struct *mm,
-					unsigned long address)
+static void count_items(struct ksm_domain *d, struct mm_struct *mm, int nr)
 {
-	struct ksm_rmap_item *item;
-
-	item = kmem_cache_zalloc(item_cache,
-				 GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
-	if (!item)
-		return NULL;
-	item->mm = mm;
-	item->address = address;
-	item->key.nid = NUMA_NO_NODE;
-	mm->ksm_rmap_items++;
-	d->nr_items++;
-	return item;
-}
-
-static void item_free(struct ksm_domain *d, struct ksm_rmap_item *item)
-{
-	VM_WARN_ON_ONCE(item->state != KSM_ITEM_LOOSE);
-	item->mm->ksm_rmap_items--;
-	d->nr_items--;
-	kmem_cache_free(item_cache, item);
+	mm->ksm_rmap_items += nr;
+	d->nr_items += nr;
 }
 
 /**
@@ -183,15 +156,20 @@ struct ksm_rmap_item *ksm_slot_item(struct ksm_domain *d,
 
 	if (item)
 		return item;
-	item = item_alloc(d, slot->slot.mm, address);
+	item = ksm_item_alloc();
 	if (!item)
 		return NULL;
+	item->mm = slot->slot.mm;
+	item->address = address;
+	item->key.nid = NUMA_NO_NODE;
 	old = xa_store(&slot->items, index, item,
 		       GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
-	if (!xa_is_err(old))
-		return item;
-	item_free(d, item);
-	return NULL;
+	if (xa_is_err(old)) {
+		ksm_item_free(item);
+		return NULL;
+	}
+	count_items(d, item->mm, 1);
+	return item;
 }
 
 /**
@@ -215,10 +193,10 @@ void ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
 	xa_for_each_range(&slot->items, index, item, start >> PAGE_SHIFT,
 			  (end - 1) >> PAGE_SHIFT) {
 		cond_resched();
-		if (ksm_index_drop_item(&d->index, item, lock))
+		if (ksm_index_free_item(&d->index, item, lock))
 			continue;
 		xa_erase(&slot->items, index);
-		item_free(d, item);
+		count_items(d, slot->slot.mm, -1);
 	}
 }
 
@@ -296,41 +274,6 @@ static struct ksm_mm_slot *slot_release(struct ksm_slots *slots,
 	else
 		list_move(&mm_slot->mm_node, &slots->list);
 	return NULL;
-}
-
-static bool match_zero(pte_t pte, struct page *page)
-{
-	return pte_present(pte) && !page && is_ksm_zero_pte(pte);
-}
-
-static long count_zero_pages(struct vm_area_struct *vma)
-{
-	unsigned long addr = vma->vm_start;
-	long nr = 0;
-
-	for (;;) {
-		addr = ksm_walk_next(vma, addr, vma->vm_end, match_zero, NULL);
-		if (addr >= vma->vm_end)
-			return nr;
-		addr += PAGE_SIZE;
-		nr++;
-	}
-}
-
-/**
- * __ksm_fork_zero_pages() - count the zero pages that a fork has copied
- * @mm: the new mm, whose mmap_lock is held for writing
- *
- * Not all VMAs are copied, so it need not be as many as the parent has.
- */
-void __ksm_fork_zero_pages(struct mm_struct *mm)
-{
-	VMA_ITERATOR(vmi, mm, 0);
-	struct vm_area_struct *vma;
-
-	for_each_vma(vmi, vma)
-		if (vma->vm_flags & VM_MERGEABLE)
-			ksm_account_zero_pages(mm, count_zero_pages(vma));
 }
 
 /**
@@ -564,4 +507,34 @@ long ksm_process_profit(struct mm_struct *mm)
 			  mm_ksm_zero_pages(mm),
 			  READ_ONCE(mm->ksm_rmap_items));
 }
-#endif
+
+static bool offers_something(struct mm_struct *mm)
+{
+	VMA_ITERATOR(vmi, mm, 0);
+	struct vm_area_struct *vma;
+
+	mmap_assert_locked(mm);
+	for_each_vma(vmi, vma)
+		if (vma->vm_flags & VM_MERGEABLE)
+			return true;
+	return false;
+}
+
+/**
+ * ksm_show_process() - print what an mm offers, for ksm_stat
+ * @m: where to print
+ * @mm: the mm; not locked, referenced by the caller
+ *
+ * Less is printed if a fatal signal comes while waiting for mmap_lock: then
+ * nobody is left to read it.
+ */
+void ksm_show_process(struct seq_file *m, struct mm_struct *mm)
+{
+	seq_printf(m, "ksm_merge_any: %s\n",
+		   str_yes_no(test_bit(MMF_VM_MERGE_ANY, &mm->flags)));
+	if (mmap_read_lock_killable(mm))
+		return;
+	seq_printf(m, "ksm_mergeable: %s\n", str_yes_no(offers_something(mm)));
+	mmap_read_unlock(mm);
+}
+#endif /* CONFIG_PROC_FS */

@@ -18,23 +18,121 @@
 #define KSM_ATTR_RW(_name)						\
 	static struct kobj_attribute _name##_attr = __ATTR_RW(_name)
 
-/* A counter that is one field, of the domain or below. */
+/**
+ * struct ksm_knob - a file that is one variable
+ * @attr: the file
+ * @var: the variable, of the type that the functions of @attr know. Whoever uses
+ *	it reads it once.
+ */
+struct ksm_knob {
+	struct kobj_attribute attr;
+	void *var;
+};
+
 #define KSM_COUNTER(_name, _field)					\
-	static ssize_t _name##_show(struct kobject *kobj,		\
-				    struct kobj_attribute *attr,	\
-				    char *buf)				\
-	{								\
-		return sysfs_emit(buf, "%lu\n", READ_ONCE(_field));	\
-	}								\
-	KSM_ATTR_RO(_name)
+	static struct ksm_knob _name##_knob = {				\
+		.attr = __ATTR(_name, 0444, ulong_show, NULL),		\
+		.var = &(_field),					\
+	}
+#define KSM_KNOB(_name, _field, _show, _store)				\
+	static struct ksm_knob _name##_knob = {				\
+		.attr = __ATTR(_name, 0644, _show, _store),		\
+		.var = &(_field),					\
+	}
+
+static void *var_of(struct kobj_attribute *attr)
+{
+	return container_of(attr, struct ksm_knob, attr)->var;
+}
+
+static ssize_t uint_show(struct kobject *kobj, struct kobj_attribute *attr,
+			 char *buf)
+{
+	unsigned int *var = var_of(attr);
+
+	return sysfs_emit(buf, "%u\n", READ_ONCE(*var));
+}
+
+static ssize_t uint_store(struct kobject *kobj, struct kobj_attribute *attr,
+			  const char *buf, size_t count)
+{
+	unsigned int *var = var_of(attr), value;
+
+	if (kstrtouint(buf, 10, &value))
+		return -EINVAL;
+	WRITE_ONCE(*var, value);
+	return count;
+}
+
+static ssize_t ulong_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *buf)
+{
+	unsigned long *var = var_of(attr);
+
+	return sysfs_emit(buf, "%lu\n", READ_ONCE(*var));
+}
+
+static ssize_t ulong_store(struct kobject *kobj, struct kobj_attribute *attr,
+			   const char *buf, size_t count)
+{
+	unsigned long *var = var_of(attr), value;
+
+	if (kstrtoul(buf, 10, &value))
+		return -EINVAL;
+	WRITE_ONCE(*var, value);
+	return count;
+}
+
+static ssize_t positive_store(struct kobject *kobj,
+			      struct kobj_attribute *attr,
+			      const char *buf, size_t count)
+{
+	unsigned long value;
+
+	if (kstrtoul(buf, 10, &value) || !value)
+		return -EINVAL;
+	return ulong_store(kobj, attr, buf, count);
+}
+
+static ssize_t bool_show(struct kobject *kobj, struct kobj_attribute *attr,
+			 char *buf)
+{
+	bool *var = var_of(attr);
+
+	return sysfs_emit(buf, "%u\n", READ_ONCE(*var));
+}
+
+static ssize_t bool_store(struct kobject *kobj, struct kobj_attribute *attr,
+			  const char *buf, size_t count)
+{
+	bool *var = var_of(attr), value;
+
+	if (kstrtobool(buf, &value))
+		return -EINVAL;
+	WRITE_ONCE(*var, value);
+	return count;
+}
 
 KSM_COUNTER(pages_scanned, ksm_domain.pages_scanned);
+KSM_COUNTER(pages_skipped, ksm_domain.pages_skipped);
 KSM_COUNTER(pages_shared, ksm_domain.index.pages_shared);
 KSM_COUNTER(pages_sharing, ksm_domain.index.pages_sharing);
 KSM_COUNTER(pages_unshared, ksm_domain.index.pages_unshared);
 KSM_COUNTER(full_scans, ksm_domain.scanner.passes);
 KSM_COUNTER(stable_node_chains, ksm_domain.index.chains);
 KSM_COUNTER(stable_node_dups, ksm_domain.index.dups);
+
+KSM_KNOB(stable_node_chains_prune_millisecs, ksm_domain.prune_millisecs,
+	 uint_show, uint_store);
+KSM_KNOB(use_zero_pages, ksm_domain.zero_pages, bool_show, bool_store);
+KSM_KNOB(smart_scan, ksm_domain.smart_scan, bool_show, bool_store);
+KSM_KNOB(advisor_max_cpu, ksm_domain.advisor.max_cpu, uint_show, uint_store);
+KSM_KNOB(advisor_min_pages_to_scan, ksm_domain.advisor.min_pages, ulong_show,
+	 ulong_store);
+KSM_KNOB(advisor_max_pages_to_scan, ksm_domain.advisor.max_pages, ulong_show,
+	 ulong_store);
+KSM_KNOB(advisor_target_scan_time, ksm_domain.advisor.target_seconds,
+	 ulong_show, positive_store);
 
 static ssize_t pages_volatile_show(struct kobject *kobj,
 				   struct kobj_attribute *attr, char *buf)
@@ -89,30 +187,18 @@ static ssize_t run_store(struct kobject *kobj, struct kobj_attribute *attr,
 }
 KSM_ATTR_RW(run);
 
-static ssize_t pages_to_scan_show(struct kobject *kobj,
-				  struct kobj_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_domain.pages_to_scan));
-}
-
 static ssize_t pages_to_scan_store(struct kobject *kobj,
 				   struct kobj_attribute *attr,
 				   const char *buf, size_t count)
 {
-	unsigned int pages;
-
-	if (kstrtouint(buf, 10, &pages))
+	/* While the advisor is on, it is the advisor's. */
+	if (READ_ONCE(ksm_domain.advisor.mode) != KSM_ADVISOR_NONE)
 		return -EINVAL;
-	WRITE_ONCE(ksm_domain.pages_to_scan, pages);
-	return count;
+	return uint_store(kobj, attr, buf, count);
 }
-KSM_ATTR_RW(pages_to_scan);
 
-static ssize_t sleep_millisecs_show(struct kobject *kobj,
-				    struct kobj_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_domain.sleep_millisecs));
-}
+KSM_KNOB(pages_to_scan, ksm_domain.pages_to_scan, uint_show,
+	 pages_to_scan_store);
 
 static ssize_t sleep_millisecs_store(struct kobject *kobj,
 				     struct kobj_attribute *attr,
@@ -125,7 +211,9 @@ static ssize_t sleep_millisecs_store(struct kobject *kobj,
 	ksm_domain_set_sleep(&ksm_domain, millisecs);
 	return count;
 }
-KSM_ATTR_RW(sleep_millisecs);
+
+KSM_KNOB(sleep_millisecs, ksm_domain.sleep_millisecs, uint_show,
+	 sleep_millisecs_store);
 
 static ssize_t max_page_sharing_show(struct kobject *kobj,
 				     struct kobj_attribute *attr, char *buf)
@@ -179,42 +267,58 @@ static ssize_t merge_across_nodes_store(struct kobject *kobj,
 KSM_ATTR_RW(merge_across_nodes);
 #endif
 
-static ssize_t use_zero_pages_show(struct kobject *kobj,
-				   struct kobj_attribute *attr, char *buf)
+static ssize_t advisor_mode_show(struct kobject *kobj,
+				 struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_domain.zero_pages));
+	if (READ_ONCE(ksm_domain.advisor.mode) == KSM_ADVISOR_SCAN_TIME)
+		return sysfs_emit(buf, "none [scan-time]\n");
+	return sysfs_emit(buf, "[none] scan-time\n");
 }
 
-static ssize_t use_zero_pages_store(struct kobject *kobj,
-				    struct kobj_attribute *attr,
-				    const char *buf, size_t count)
+static ssize_t advisor_mode_store(struct kobject *kobj,
+				  struct kobj_attribute *attr,
+				  const char *buf, size_t count)
 {
-	bool zero_pages;
+	enum ksm_advisor_mode mode;
 
-	if (kstrtobool(buf, &zero_pages))
+	if (sysfs_streq(buf, "scan-time"))
+		mode = KSM_ADVISOR_SCAN_TIME;
+	else if (sysfs_streq(buf, "none"))
+		mode = KSM_ADVISOR_NONE;
+	else
 		return -EINVAL;
-	WRITE_ONCE(ksm_domain.zero_pages, zero_pages);
+	ksm_domain_lock(&ksm_domain);
+	ksm_domain_set_advisor(&ksm_domain, mode);
+	ksm_domain_unlock(&ksm_domain);
 	return count;
 }
-KSM_ATTR_RW(use_zero_pages);
+KSM_ATTR_RW(advisor_mode);
 
 static struct attribute *ksm_attrs[] = {
 	&run_attr.attr,
-	&pages_to_scan_attr.attr,
-	&sleep_millisecs_attr.attr,
+	&pages_to_scan_knob.attr.attr,
+	&sleep_millisecs_knob.attr.attr,
 #ifdef CONFIG_NUMA
 	&merge_across_nodes_attr.attr,
 #endif
 	&max_page_sharing_attr.attr,
-	&use_zero_pages_attr.attr,
-	&pages_scanned_attr.attr,
-	&pages_shared_attr.attr,
-	&pages_sharing_attr.attr,
-	&pages_unshared_attr.attr,
+	&stable_node_chains_prune_millisecs_knob.attr.attr,
+	&use_zero_pages_knob.attr.attr,
+	&smart_scan_knob.attr.attr,
+	&advisor_mode_attr.attr,
+	&advisor_max_cpu_knob.attr.attr,
+	&advisor_min_pages_to_scan_knob.attr.attr,
+	&advisor_max_pages_to_scan_knob.attr.attr,
+	&advisor_target_scan_time_knob.attr.attr,
+	&pages_scanned_knob.attr.attr,
+	&pages_skipped_knob.attr.attr,
+	&pages_shared_knob.attr.attr,
+	&pages_sharing_knob.attr.attr,
+	&pages_unshared_knob.attr.attr,
 	&pages_volatile_attr.attr,
-	&full_scans_attr.attr,
-	&stable_node_chains_attr.attr,
-	&stable_node_dups_attr.attr,
+	&full_scans_knob.attr.attr,
+	&stable_node_chains_knob.attr.attr,
+	&stable_node_dups_knob.attr.attr,
 	&ksm_zero_pages_attr.attr,
 	&general_profit_attr.attr,
 	NULL,

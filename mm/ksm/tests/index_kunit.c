@@ -300,6 +300,24 @@ static void dropping_an_item_is_undone_by_adding_it(struct kunit *test)
 	check_against_model(test);
 }
 
+/* What could lose its page unnoticed is watched, and only that. */
+static void idle_and_full_nodes_are_watched(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, add_node(f, 0, key_of(1)));
+	KUNIT_EXPECT_FALSE(test, list_empty(&f->index.watch));
+	append_item(f, 0, 0);
+	KUNIT_EXPECT_TRUE(test, list_empty(&f->index.watch));
+	for (i = 1; i < MAX_SHARING; i++)
+		append_item(f, i, 0);
+	KUNIT_EXPECT_FALSE(test, list_empty(&f->index.watch));
+	detach_item(f, 0);
+	KUNIT_EXPECT_TRUE(test, list_empty(&f->index.watch));
+	check_against_model(test);
+}
+
 /* The function that every test relies on must be able to say no. */
 static void validate_notices_what_is_wrong(struct kunit *test)
 {
@@ -335,6 +353,7 @@ static struct kunit_case index_test_cases[] = {
 	KUNIT_CASE(full_nodes_stand_behind_those_with_room),
 	KUNIT_CASE(nodes_of_other_nids_are_no_dups),
 	KUNIT_CASE(dropping_an_item_is_undone_by_adding_it),
+	KUNIT_CASE(idle_and_full_nodes_are_watched),
 	KUNIT_CASE(validate_notices_what_is_wrong),
 	KUNIT_CASE_SLOW(random_operations_agree_with_the_model),
 	{}
