@@ -17,6 +17,9 @@ run: kernel ## build a kernel, boot it in a virtual machine, show memory saved t
 test: ## build what the tests need and run them all
 	$(TOOLS)/test
 
+compare: ## run the user-space tests on the stock kernel too, and show both results
+	$(TOOLS)/compare
+
 shell: kernel ## a shell in a virtual machine with that kernel
 	$(TOOLS)/vm --flavor $(FLAVOR) --interactive
 
@@ -38,4 +41,4 @@ clean: ## remove what was built here
 distclean: clean ## and all that was downloaded and cached
 	$(TOOLS)/forget
 
-.PHONY: help run test shell kernel um patch check clean distclean
+.PHONY: help run test compare shell kernel um patch check clean distclean

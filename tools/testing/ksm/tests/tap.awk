@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Usage: awk -f tap.awk FILE
+# Usage: awk [-v list=1] -f tap.awk FILE
 #
 # Counts the results in TAP or KTAP, nested by four spaces, with or without the
 # kernel's time stamps. Shows what failed, with what was said about it. A test
 # that has subtests counts as those; one that is cut off, or has not run as many
 # subtests as it planned, counts as failed. The last line is "PASSED FAILED SKIPPED".
+#
+# With list=1 it shows one line for each of these results instead, with tabs between
+# its three parts: what it is, its name with those of the tests that hold it, and what
+# was said about it.
 
 {
 	sub(/\r$/, "")
@@ -27,10 +31,45 @@ function open_level(d) {
 }
 
 function fail(what) {
-	printf "%sFAILED: %s\n", said, what
+	if (!list)
+		printf "%sFAILED: %s\n", said, what
+	note(depth, "failed", what, said)
 	said = ""
 	failed++
 	failures_seen = 1
+}
+
+# title(text): the name in a line of result.
+function title(text) {
+	sub(/^(not )?ok [0-9]+ *(- )?/, "", text)
+	sub(/ *#.*/, "", text)
+	return text
+}
+
+# remark(text): what stands behind the name, but for the word SKIP.
+function remark(text) {
+	if (!index(text, "#"))
+		return ""
+	sub(/^[^#]*# */, "", text)
+	sub(/^[Ss][Kk][Ii][Pp] */, "", text)
+	return text
+}
+
+# note(d, outcome, text, why): keep a line for the list until all its name is known.
+function note(d, outcome, text, why) {
+	sub(/\n.*/, "", why)
+	sub(/^# */, "", why)
+	noted[d] = noted[d] outcome "\t" title(text) "\t" (why == "" ? remark(text) : why) "\n"
+}
+
+# name_notes(d, text): the results below this one are its own.
+function name_notes(d, text,    line, n, i, end) {
+	n = split(noted[d + 1], line, "\n") - 1
+	for (i = 1; i <= n; i++) {
+		end = index(line[i], "\t")
+		noted[d] = noted[d] substr(line[i], 1, end) title(text) ": " substr(line[i], end + 1) "\n"
+	}
+	noted[d + 1] = ""
 }
 
 # short(d): why the level d is not complete, or nothing.
@@ -42,6 +81,7 @@ function short(d) {
 
 function result(d, text,    bad, skip, below) {
 	count[d]++
+	name_notes(d, text)
 	bad = text ~ /^not /
 	skip = tolower(text) ~ /# *skip/
 	below = opened[d + 1] && count[d + 1] > 0
@@ -51,16 +91,22 @@ function result(d, text,    bad, skip, below) {
 		failures[d] += failures[d + 1] > 0
 	else if (bad)
 		fail(text)
-	else if (skip)
+	else if (skip) {
 		skipped++
-	else
+		note(d, "skipped", text, "")
+	} else {
 		passed++
+		note(d, "passed", text, "")
+	}
 	failures[d] += failures_seen
 	failures_seen = opened[d + 1] = 0
 	said = ""
 }
 
 END {
+	for (d = 2; d > 0; d--)
+		name_notes(d - 1, "cut off")
+	depth = 0
 	for (d in opened)
 		if (d > 0 && opened[d])
 			fail("the output ends within a test")
@@ -68,5 +114,8 @@ END {
 		fail("there is no list of results")
 	else if (short(0) != "")
 		fail("the output is cut off: " short(0))
-	print passed + 0, failed + 0, skipped + 0
+	if (list)
+		printf "%s", noted[0]
+	else
+		print passed + 0, failed + 0, skipped + 0
 }
