@@ -40,7 +40,7 @@ static int advisor_test_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, m);
 	ksm_advisor_init(&m->advisor);
 	m->advisor.mode = KSM_ADVISOR_SCAN_TIME;
-	m->offered = 4 << 20;
+	m->offered = 16 << 20;
 	m->page_ns = 2 * NSEC_PER_USEC;
 	m->sleep_ns = 20 * NSEC_PER_MSEC;
 	m->pages = m->advisor.min_pages;
@@ -100,7 +100,7 @@ static void it_follows_when_more_memory_is_offered(struct kunit *test)
 	struct machine *m = test->priv;
 
 	passes(m, NR_PASSES);
-	m->offered *= 5;
+	m->offered *= 3;
 	expect_near(test, passes(m, NR_PASSES), 200 * MSEC_PER_SEC);
 }
 
@@ -123,7 +123,7 @@ static void the_cpu_limit_makes_a_pass_longer(struct kunit *test)
 {
 	struct machine *m = test->priv;
 
-	/* Eight seconds of CPU, in ten seconds: 80 percent, of which 20 are allowed. */
+	/* Half a minute of CPU time does not go into ten seconds, nor into 20 percent. */
 	m->advisor.target_seconds = 10;
 	m->advisor.max_cpu = 20;
 	expect_near(test, passes(m, NR_PASSES),
