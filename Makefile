@@ -32,7 +32,7 @@ um: ## build the kernel that runs the KUnit suites in build/um
 patch: ## our tree as one patch to the base kernel, in build/ksm.patch
 	$(TOOLS)/mkpatch build/ksm.patch
 
-check: ## read scripts and C files with shellcheck, checkpatch, sparse and gcc's W=1
+check: ## read scripts, C files and documents with shellcheck, checkpatch, sparse, gcc's W=1, Sphinx
 	$(TOOLS)/check
 
 clean: ## remove what was built here
