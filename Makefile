@@ -20,6 +20,9 @@ test: ## build what the tests need and run them all
 compare: ## run the user-space tests on the stock kernel too, and show both results
 	$(TOOLS)/compare
 
+bench: ## measure the stock kernel and this one; "make bench BENCH=quick" takes ten minutes
+	$(TOOLS)/bench
+
 shell: kernel ## a shell in a virtual machine with that kernel
 	$(TOOLS)/vm --flavor $(FLAVOR) --interactive
 
@@ -41,4 +44,4 @@ clean: ## remove what was built here
 distclean: clean ## and all that was downloaded and cached
 	$(TOOLS)/forget
 
-.PHONY: help run test compare shell kernel um patch check clean distclean
+.PHONY: help run test compare bench shell kernel um patch check clean distclean
