@@ -6,9 +6,13 @@
 TOOLS := tools/testing/ksm
 FLAVOR ?= release
 export FLAVOR
+ifeq ($(filter $(FLAVOR),release debug stock),)
+$(error FLAVOR is "$(FLAVOR)"; it can be release (ours, fast), debug (ours, full of checks) or stock (the base kernel as it is))
+endif
 
 help: ## list the targets (this)
-	@echo "Targets; FLAVOR is release (default), debug or stock:"
+	@echo "Targets; FLAVOR is release (ours, fast; the default), debug (ours, full of checks)"
+	@echo "or stock (the base kernel as it is):"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 run: kernel ## build a kernel, boot it in a virtual machine, show memory saved there
@@ -41,7 +45,7 @@ check: ## read scripts, C files and documents with shellcheck, checkpatch, spars
 clean: ## remove what was built here
 	rm -rf build
 
-distclean: clean ## and all that was downloaded and cached
+distclean: clean ## and all that was downloaded and cached, for other clones too
 	$(TOOLS)/forget
 
 .PHONY: help run test compare bench shell kernel um patch check clean distclean

@@ -197,9 +197,12 @@ def measure(group):
 def report(savings, freed, out):
     counters = ksm.counters()
     lines = ["Memory of each program, in MiB", "", *show.savings_table(savings), "",
-             "duplicate: data that is held more than once, so the least that can be saved",
-             f"Memory of all processes: {show.mib(freed)} MiB less than before", "",
-             str(ksm.SYSFS), "", *show.counters_table(counters)]
+             "offered: memory that ksmd may merge; merged: what of it is shared now;",
+             "saved: memory that is free again; duplicate: what the demonstration itself stored",
+             "more than once, which is the least to expect.",
+             f"By the processes' own accounts they take {show.mib(freed)} MiB less than before.", "",
+             f"{ksm.SYSFS} (pages of {ksm.PAGE} bytes; general_profit in bytes)", "",
+             *show.counters_table(counters)]
     text = "\n".join(lines) + "\n"
     print(f"\n{text}", flush=True)
     (out / "result.txt").write_text(text)
