@@ -193,10 +193,8 @@ static int let_ksmd_run(void)
 
 static int start_churn(struct child *c, long seed)
 {
-	int err = 0, i;
+	int err = children_offer(c, PROCESSES, PAGES, KEY), i;
 
-	for (i = 0; !err && i < PROCESSES; i++)
-		err = child_start(&c[i]) ?: child_call(&c[i], child_offer, PAGES, KEY);
 	for (i = 0; !err && i < PROCESSES; i++)
 		err = child_begin(&c[i], churn, seed + i, STEPS);
 	return err;

@@ -13,9 +13,7 @@
 /* Two children with the same PAGES different pages, merged. */
 static int start_twins(struct child *a, struct child *b)
 {
-	return child_start(a) ?: child_start(b) ?:
-	       child_call(a, child_offer, PAGES, KEY) ?:
-	       child_call(b, child_offer, PAGES, KEY) ?:
+	return children_offer(a, 1, PAGES, KEY) ?: children_offer(b, 1, PAGES, KEY) ?:
 	       ksm_passes(SETTLE_PASSES) ?:
 	       ksm_get("pages_sharing") != PAGES;
 }
@@ -222,11 +220,6 @@ KSM_TEST(proc_mem_writes_to_read_only_memory_as_well)
 	EXPECT_EQ(1, area_damage(&a));
 }
 
-static long address_of_page(long index, long unused)
-{
-	return (long)area_page(child_area(), index);
-}
-
 /* Put into the copy kept aside what somebody else wrote to the memory. */
 static long expect_byte(long index, long value)
 {
@@ -241,7 +234,7 @@ KSM_TEST(process_vm_writev_reaches_its_target_only)
 	char byte = 0x5a;
 
 	ASSERT_EQ(0, start_twins(&target, &other));
-	to.iov_base = (void *)child_call(&target, address_of_page, 9, 0);
+	to.iov_base = (void *)child_call(&target, child_address, 9, 0);
 	to.iov_len = 1;
 	from.iov_base = &byte;
 	from.iov_len = 1;
@@ -264,7 +257,7 @@ KSM_TEST(process_vm_readv_reads_merged_memory)
 	ASSERT_EQ(0, area_map(&a, PAGES));
 	area_fill(&a, KEY);
 	memset(a.mem, 0, PAGES * page_size());
-	from.iov_base = (void *)child_call(&target, address_of_page, 0, 0);
+	from.iov_base = (void *)child_call(&target, child_address, 0, 0);
 	from.iov_len = PAGES * page_size();
 	to.iov_base = a.mem;
 	to.iov_len = from.iov_len;
@@ -283,9 +276,7 @@ KSM_TEST(a_write_to_a_merged_zero_page_stays_private)
 	if (!ksm_has("use_zero_pages"))
 		SKIP(return, "no use_zero_pages");
 	ASSERT_EQ(0, ksm_set("use_zero_pages", 1));
-	ASSERT_EQ(0, area_map(&a, PAGES));
-	area_fill_same(&a, 0);
-	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer_same(&a, PAGES, 0));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 	area_poke(&a, 2, 50);
 
@@ -302,9 +293,7 @@ KSM_TEST(a_fork_counts_merged_zero_pages_of_its_own)
 	if (!ksm_has("use_zero_pages"))
 		SKIP(return, "no use_zero_pages");
 	ASSERT_EQ(0, ksm_set("use_zero_pages", 1));
-	ASSERT_EQ(0, area_map(&a, PAGES));
-	area_fill_same(&a, 0);
-	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer_same(&a, PAGES, 0));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 	ASSERT_EQ(0, child_start(&c));
 

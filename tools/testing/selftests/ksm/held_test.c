@@ -286,9 +286,7 @@ KSM_TEST(direct_reads_arrive_while_ksmd_works)
 		remove_device();
 		SKIP(return, "no block device to read from: %s", strerror(-err));
 	}
-	ASSERT_EQ(0, area_map(&a, PAGES));
-	area_fill_same(&a, KEY);
-	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer_same(&a, PAGES, KEY));
 	ASSERT_EQ(0, ksm_set("sleep_millisecs", 0));
 	ASSERT_EQ(0, ksm_set("run", 1));
 	err = fill_device() ?: read_blocks(&a, 40 * PAGES);
@@ -301,14 +299,7 @@ KSM_TEST(direct_reads_arrive_while_ksmd_works)
 /* Two areas with the same content, not yet looked at by ksmd. */
 static int map_twins(struct area *a, struct area *b)
 {
-	int err;
-
-	err = area_map(a, PAGES) ?: area_map(b, PAGES);
-	if (err)
-		return err;
-	area_fill(a, KEY);
-	area_fill(b, KEY);
-	return area_advise(a, MADV_MERGEABLE) ?: area_advise(b, MADV_MERGEABLE);
+	return area_offer(a, PAGES, KEY) ?: area_offer(b, PAGES, KEY);
 }
 
 KSM_TEST(a_pipe_shows_what_is_written_to_the_page_it_holds)

@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/const.h>
+#include <linux/mempolicy.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ksm_util.h"
@@ -147,6 +149,55 @@ int area_advise(const struct area *a, int advice)
 	return madvise(a->mem, a->pages * page_size(), advice) ? -errno : 0;
 }
 
+int area_offer(struct area *a, size_t pages, __u64 key)
+{
+	int err = area_map(a, pages);
+
+	if (err)
+		return err;
+	area_fill(a, key);
+	return area_advise(a, MADV_MERGEABLE);
+}
+
+int area_offer_same(struct area *a, size_t pages, __u64 key)
+{
+	int err = area_map(a, pages);
+
+	if (err)
+		return err;
+	area_fill_same(a, key);
+	return area_advise(a, MADV_MERGEABLE);
+}
+
+/* NUMA nodes */
+
+bool has_two_nodes(void)
+{
+	return !access("/sys/devices/system/node/node0", F_OK) &&
+	       !access("/sys/devices/system/node/node1", F_OK);
+}
+
+/* Without a node to go to, it tells on which node the page is. */
+static int move_page(pid_t pid, void *addr, const int *node)
+{
+	int status = -EFAULT;
+
+	if (syscall(__NR_move_pages, pid, 1, &addr, node, &status,
+		    node ? MPOL_MF_MOVE_ALL : 0) < 0)
+		return -errno;
+	return status;
+}
+
+int page_node(void *addr)
+{
+	return move_page(0, addr, NULL);
+}
+
+int page_move(pid_t pid, void *addr, int node)
+{
+	return move_page(pid, addr, &node);
+}
+
 /* Pages through /proc */
 
 static int read_word(const char *path, __u64 index, __u64 *word)
@@ -201,6 +252,15 @@ bool page_is_ksm(const void *addr)
 bool page_is_swapped(const void *addr)
 {
 	return page_entry(addr) & PM_SWAP;
+}
+
+size_t area_swapped(const struct area *a)
+{
+	size_t i, swapped = 0;
+
+	for (i = 0; i < a->pages; i++)
+		swapped += page_is_swapped(area_page(a, i));
+	return swapped;
 }
 
 bool page_is_soft_dirty(const void *addr)

@@ -3,7 +3,9 @@
  * Child processes that do as they are told, for the KSM tests; see ksm_util.h.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,31 +111,99 @@ static void become_child(pid_t parent, int from, int to)
 	serve();
 }
 
+/* The pipes to a child: calls go down, results come up. */
+static int open_pipes(int down[2], int up[2])
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (pipe(down))
+		return -errno;
+	return pipe(up) ? -errno : 0;
+}
+
+/* The caller's half of a child that is or is not there. */
+static int keep_child(struct child *c, long pid, int down[2], int up[2])
+{
+	close(down[0]);
+	close(up[1]);
+	c->pid = pid;
+	c->to = down[1];
+	c->from = up[0];
+	return pid < 0 ? pid : replace_living(0, pid);
+}
+
 int child_start(struct child *c)
 {
 	pid_t parent = getpid(), pid;
 	int down[2], up[2];
+	int err;
 
-	signal(SIGPIPE, SIG_IGN);
-	if (pipe(down))
-		return -errno;
-	if (pipe(up))
-		return -errno;
+	err = open_pipes(down, up);
+	if (err)
+		return err;
 	pid = fork();
 	if (!pid) {
 		close(down[1]);
 		close(up[0]);
 		become_child(parent, down[0], up[1]);
 	}
-	close(down[0]);
-	close(up[1]);
 	/* Only here, for @c may be in memory that the child shares. */
-	c->pid = pid;
-	c->to = down[1];
-	c->from = up[0];
+	return keep_child(c, pid < 0 ? -errno : pid, down, up);
+}
+
+static int open_pipe_of(pid_t pid, int fd, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+	return open(path, flags);
+}
+
+static void become_heir(pid_t parent, int from, int to)
+{
+	close(self.from);
+	close(self.to);
+	if (mine.pages && area_own_copy(&mine))
+		_exit(1);
+	become_child(parent, from, to);
+}
+
+/* In a child: fork, with the child's own parent as the parent of both. */
+static long fork_heir(long their_from, long their_to)
+{
+	pid_t parent = getppid();
+	int from, to;
+	long pid;
+
+	from = open_pipe_of(parent, their_from, O_RDONLY);
+	to = open_pipe_of(parent, their_to, O_WRONLY);
+	if (from < 0 || to < 0)
+		return -EBADF;
+	pid = syscall(__NR_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
+	if (!pid)
+		become_heir(parent, from, to);
 	if (pid < 0)
-		return -errno;
-	return replace_living(0, pid);
+		pid = -errno;
+	close(from);
+	close(to);
+	return pid;
+}
+
+static long do_nothing(long unused1, long unused2)
+{
+	return 0;
+}
+
+int child_fork(const struct child *c, struct child *heir)
+{
+	int down[2], up[2];
+	int err;
+
+	err = open_pipes(down, up);
+	if (err)
+		return err;
+	err = keep_child(heir, child_call(c, fork_heir, down[0], up[1]), down, up);
+	/* It answers when it has a copy of its own. */
+	return err ?: child_call(heir, do_nothing, 0, 0);
 }
 
 int child_begin(const struct child *c, child_fn fn, long a, long b)
@@ -197,6 +267,15 @@ static void kill_and_wait(pid_t pid)
 	poll(&poll_end, 1, -1);
 	close(poll_end.fd);
 	waitpid(pid, NULL, WNOHANG);
+}
+
+int children_offer(struct child *c, int nr, long pages, long key)
+{
+	int err = 0;
+
+	for (; !err && nr; nr--, c++)
+		err = child_start(c) ?: child_call(c, child_offer, pages, key);
+	return err;
 }
 
 void children_kill(void)
@@ -265,15 +344,24 @@ long child_merged(long a, long b)
 	return area_merged(&mine);
 }
 
+long child_swapped(long a, long b)
+{
+	return area_swapped(&mine);
+}
+
 long child_offer(long pages, long key)
 {
-	return child_map(pages, 0) ?: child_fill(key, 0) ?:
-	       child_advise(MADV_MERGEABLE, 0);
+	return area_offer(&mine, pages, key);
 }
 
 long child_frame(long index, long unused)
 {
 	return page_frame(area_page(&mine, index));
+}
+
+long child_address(long index, long unused)
+{
+	return (long)area_page(&mine, index);
 }
 
 long child_prctl(long option, long arg)

@@ -132,6 +132,15 @@ long vmstat_get(const char *field)
 	return file_field("/proc/vmstat", field);
 }
 
+bool swap_is_on(void)
+{
+	char text[1024];
+
+	/* The first line is a heading. */
+	return file_read("/proc/swaps", text, sizeof(text)) > 0 &&
+	       strchr(text, '\n') && strchr(text, '\n')[1];
+}
+
 /* Knobs */
 
 static void knob_path(const char *name, char *path)
@@ -383,16 +392,16 @@ static int nudge(unsigned int times)
 	return ksm_set("sleep_millisecs", LONG_SLEEP_MSECS + times % 2);
 }
 
-long ksm_one_pass(void)
+/* Run ksmd until a counter moves, and for no more than that chunk. */
+static int one_chunk(const char *counter)
 {
-	long from = ksm_get("full_scans");
-	long before = ksm_get("sleep_millisecs");
+	long from = ksm_get(counter), before = ksm_get("sleep_millisecs");
 	long deadline = seconds_now() + STUCK_SECONDS;
 	unsigned int polls = 0;
 	int err;
 
 	err = nudge(0) ?: ksm_set("run", 1);
-	while (!err && ksm_get("full_scans") == from) {
+	while (!err && ksm_get(counter) == from) {
 		if (seconds_now() > deadline)
 			err = -ETIMEDOUT;
 		else if (++polls % 200 == 0)
@@ -400,8 +409,24 @@ long ksm_one_pass(void)
 		usleep(POLL_USECS);
 	}
 	err = ksm_set("run", 0) ?: err;
-	err = ksm_set("sleep_millisecs", before) ?: err;
+	return ksm_set("sleep_millisecs", before) ?: err;
+}
+
+long ksm_one_pass(void)
+{
+	long from = ksm_get("full_scans");
+	int err = one_chunk("full_scans");
+
 	return err ? err : ksm_get("full_scans") - from;
+}
+
+int ksm_some_pages(unsigned int nr)
+{
+	long before = ksm_get("pages_to_scan");
+	int err;
+
+	err = ksm_set("pages_to_scan", nr) ?: one_chunk("pages_scanned");
+	return ksm_set("pages_to_scan", before) ?: err;
 }
 
 static bool is_ksmd(const char *pid)

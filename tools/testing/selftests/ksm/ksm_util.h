@@ -145,6 +145,17 @@ int ksm_passes(unsigned int nr);
 long ksm_one_pass(void);
 
 /**
+ * ksm_some_pages() - run ksmd for a few pages, then stop it
+ * @nr: how many; ends early at the end of a pass
+ *
+ * On the first page of a pass the cursor then stands on the process that was
+ * the first to offer memory.  Who forks now is not met before the next pass.
+ *
+ * Return: 0, or -ETIMEDOUT.
+ */
+int ksm_some_pages(unsigned int nr);
+
+/**
  * ksm_wait_scans() - wait until full_scans has risen
  * @from: where it stood
  * @nr: by how much it shall rise
@@ -246,10 +257,55 @@ size_t area_damage(const struct area *a);
 int area_advise(const struct area *a, int advice);
 
 /**
+ * area_offer() - map an area, fill every page differently, offer it for merging
+ * @a: filled in
+ * @pages: its length
+ * @key: first key, see area_fill()
+ */
+int area_offer(struct area *a, size_t pages, __u64 key);
+
+/**
+ * area_offer_same() - map an area, fill its pages all the same, offer it
+ * @a: filled in
+ * @pages: its length
+ * @key: content, see page_fill()
+ */
+int area_offer_same(struct area *a, size_t pages, __u64 key);
+
+/**
  * area_merged() - how many pages of an area are KSM pages, by smaps
  * @a: an area
  */
 long area_merged(const struct area *a);
+
+/**
+ * area_swapped() - how many pages of an area are in swap
+ * @a: an area
+ */
+size_t area_swapped(const struct area *a);
+
+/* NUMA nodes */
+
+/**
+ * has_two_nodes() - whether there are nodes 0 and 1
+ */
+bool has_two_nodes(void);
+
+/**
+ * page_node() - the node that a page is on
+ * @addr: its address in this process
+ */
+int page_node(void *addr);
+
+/**
+ * page_move() - move a page to another node, for all who map it
+ * @pid: a process that maps it, 0 for this one
+ * @addr: its address there
+ * @node: where to
+ *
+ * Return: the node where it is then, or a negative errno.
+ */
+int page_move(pid_t pid, void *addr, int node);
 
 /* A page through /proc */
 
@@ -329,6 +385,11 @@ long proc_status(pid_t pid, const char *field);
  */
 long vmstat_get(const char *field);
 
+/**
+ * swap_is_on() - whether there is any swap
+ */
+bool swap_is_on(void);
+
 /* Files */
 
 /**
@@ -376,6 +437,14 @@ typedef long (*child_fn)(long a, long b);
 int child_start(struct child *c);
 
 /**
+ * child_fork() - have a child fork
+ * @c: the child
+ * @heir: filled in: a child of the caller like @c, but with what @c had in
+ *	memory, and with a copy of its own of the area's copy
+ */
+int child_fork(const struct child *c, struct child *heir);
+
+/**
  * child_call() - have a function run in a child, and wait for it
  * @c: the child
  * @fn: a function of this program
@@ -420,6 +489,15 @@ int child_stop(struct child *c);
 void child_kill(struct child *c);
 
 /**
+ * children_offer() - start children that all offer the same
+ * @c: filled in
+ * @nr: how many
+ * @pages: length of the area of each
+ * @key: first key, see area_fill()
+ */
+int children_offer(struct child *c, int nr, long pages, long key);
+
+/**
  * children_kill() - kill every child of this test that still lives
  *
  * When it returns, their memory is gone, whoever their parent was.
@@ -442,7 +520,9 @@ long child_poke(long index, long offset);	/* area_poke() */
 long child_damage(long a, long b);		/* area_damage() */
 long child_advise(long advice, long unused);	/* area_advise() */
 long child_merged(long a, long b);		/* area_merged() */
-long child_offer(long pages, long key);		/* map, fill, MADV_MERGEABLE */
+long child_swapped(long a, long b);		/* area_swapped() */
+long child_address(long index, long unused);	/* area_page() */
+long child_offer(long pages, long key);		/* area_offer() */
 long child_frame(long index, long unused);	/* page_frame() of a page */
 long child_prctl(long option, long arg);	/* prctl(option, arg, 0, 0, 0) */
 long child_reexec(long a, long b);		/* exec this program, go on obeying */

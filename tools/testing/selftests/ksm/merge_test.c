@@ -20,10 +20,7 @@ KSM_TEST(equal_pages_of_several_processes_become_one)
 	struct child c[SHARERS];
 	int i;
 
-	for (i = 0; i < SHARERS; i++) {
-		ASSERT_EQ(0, child_start(&c[i]));
-		ASSERT_EQ(0, child_call(&c[i], child_offer, PAGES, KEY));
-	}
+	ASSERT_EQ(0, children_offer(c, SHARERS, PAGES, KEY));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
 	EXPECT_EQ(PAGES, ksm_get("pages_shared"));
@@ -40,10 +37,7 @@ KSM_TEST(twins_are_one_frame_in_memory)
 	long frame;
 	int i;
 
-	for (i = 0; i < SHARERS; i++) {
-		ASSERT_EQ(0, child_start(&c[i]));
-		ASSERT_EQ(0, child_call(&c[i], child_offer, PAGES, KEY));
-	}
+	ASSERT_EQ(0, children_offer(c, SHARERS, PAGES, KEY));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
 	frame = child_call(&c[0], child_frame, PAGES / 2, 0);
@@ -74,9 +68,7 @@ KSM_TEST(profit_is_the_memory_saved_less_its_cost)
 	struct area a = { 0 };
 	long saved;
 
-	ASSERT_EQ(0, area_map(&a, PAGES));
-	area_fill_same(&a, KEY);
-	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer_same(&a, PAGES, KEY));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 	saved = PAGES * page_size();
 
@@ -90,9 +82,7 @@ KSM_TEST(equal_pages_of_one_process_become_one)
 {
 	struct area a = { 0 };
 
-	ASSERT_EQ(0, area_map(&a, 2 * PAGES));
-	area_fill_same(&a, KEY);
-	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer_same(&a, 2 * PAGES, KEY));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
 	EXPECT_EQ(1, ksm_get("pages_shared"));
@@ -122,9 +112,7 @@ KSM_TEST(pages_without_a_twin_stay_alone)
 {
 	struct area a = { 0 };
 
-	ASSERT_EQ(0, area_map(&a, PAGES));
-	area_fill(&a, KEY);
-	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer(&a, PAGES, KEY));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
 	EXPECT_EQ(0, ksm_get("pages_shared"));
@@ -207,13 +195,10 @@ KSM_TEST(pages_merge_once_they_stop_changing)
 
 KSM_TEST(newcomers_join_a_page_that_is_shared_already)
 {
-	struct child first, second, late;
+	struct child early[2], late;
 
-	ASSERT_EQ(0, child_start(&first));
-	ASSERT_EQ(0, child_start(&second));
 	ASSERT_EQ(0, child_start(&late));
-	ASSERT_EQ(0, child_call(&first, child_offer, PAGES, KEY));
-	ASSERT_EQ(0, child_call(&second, child_offer, PAGES, KEY));
+	ASSERT_EQ(0, children_offer(early, 2, PAGES, KEY));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 	ASSERT_EQ(0, child_call(&late, child_offer, PAGES, KEY));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
@@ -235,9 +220,7 @@ KSM_TEST(kinship_makes_no_difference)
 	ASSERT_EQ(0, child_call(&stranger, child_reexec, 0, 0));
 	ASSERT_EQ(0, child_call(&kin, child_offer, PAGES, KEY));
 	ASSERT_EQ(0, child_call(&stranger, child_offer, PAGES, KEY));
-	ASSERT_EQ(0, area_map(&a, PAGES));
-	area_fill(&a, KEY);
-	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer(&a, PAGES, KEY));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
 	EXPECT_EQ(PAGES, ksm_get("pages_shared"));
@@ -256,9 +239,7 @@ KSM_TEST(max_page_sharing_bounds_the_mappings_of_a_page)
 	if (!ksm_has("max_page_sharing"))
 		SKIP(return, "no max_page_sharing");
 	ASSERT_EQ(0, ksm_set("max_page_sharing", limit));
-	ASSERT_EQ(0, area_map(&a, pages));
-	area_fill_same(&a, KEY);
-	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer_same(&a, pages, KEY));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
 	EXPECT_EQ(3, ksm_get("pages_shared"));
@@ -275,9 +256,7 @@ KSM_TEST(twins_of_a_full_page_form_a_chain)
 	if (!ksm_has("stable_node_chains"))
 		SKIP(return, "no stable_node_chains");
 	ASSERT_EQ(0, ksm_set("max_page_sharing", limit));
-	ASSERT_EQ(0, area_map(&a, limit * twins));
-	area_fill_same(&a, KEY);
-	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer_same(&a, limit * twins, KEY));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
 	EXPECT_EQ(twins, ksm_get("pages_shared"));
@@ -293,9 +272,7 @@ KSM_TEST(zero_pages_become_the_zero_page_when_asked)
 	if (!ksm_has("use_zero_pages"))
 		SKIP(return, "no use_zero_pages");
 	ASSERT_EQ(0, ksm_set("use_zero_pages", 1));
-	ASSERT_EQ(0, area_map(&a, PAGES));
-	area_fill_same(&a, 0);
-	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer_same(&a, PAGES, 0));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
 	EXPECT_EQ(PAGES, ksm_get("ksm_zero_pages"));
@@ -308,9 +285,7 @@ KSM_TEST(zero_pages_are_like_others_when_not_asked)
 {
 	struct area a = { 0 };
 
-	ASSERT_EQ(0, area_map(&a, PAGES));
-	area_fill_same(&a, 0);
-	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer_same(&a, PAGES, 0));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
 	EXPECT_EQ(1, ksm_get("pages_shared"));
@@ -326,9 +301,7 @@ KSM_TEST(smart_scan_skips_pages_that_found_no_twin)
 	if (!ksm_has("smart_scan"))
 		SKIP(return, "no smart_scan");
 	skipped = ksm_get("pages_skipped");
-	ASSERT_EQ(0, area_map(&a, PAGES));
-	area_fill(&a, KEY);
-	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer(&a, PAGES, KEY));
 	ASSERT_EQ(0, ksm_set("smart_scan", 1));
 	ASSERT_EQ(0, ksm_passes(10));
 
@@ -343,13 +316,9 @@ KSM_TEST(smart_scan_still_finds_a_late_twin)
 	if (!ksm_has("smart_scan"))
 		SKIP(return, "no smart_scan");
 	ASSERT_EQ(0, ksm_set("smart_scan", 1));
-	ASSERT_EQ(0, area_map(&early, PAGES));
-	area_fill(&early, KEY);
-	ASSERT_EQ(0, area_advise(&early, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer(&early, PAGES, KEY));
 	ASSERT_EQ(0, ksm_passes(20));
-	ASSERT_EQ(0, area_map(&late, PAGES));
-	area_fill(&late, KEY);
-	ASSERT_EQ(0, area_advise(&late, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer(&late, PAGES, KEY));
 	ASSERT_EQ(0, ksm_passes(100));
 
 	EXPECT_EQ(PAGES, ksm_get("pages_shared"));

@@ -61,9 +61,7 @@ KSM_TEST(processes_offered_as_a_whole_share_with_advised_memory)
 	struct child c;
 
 	ASSERT_EQ(0, start_offered(&c));
-	ASSERT_EQ(0, area_map(&a, 1));
-	area_fill(&a, KEY);
-	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, area_offer(&a, 1, KEY));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
 	EXPECT_LT(0, page_frame(a.mem));

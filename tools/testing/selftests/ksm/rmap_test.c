@@ -16,39 +16,8 @@
 /* An area of this process whose pages all have a twin in each child. */
 static int merge_with_children(struct area *a, struct child *c, int nr)
 {
-	int err = 0, i;
-
-	for (i = 0; !err && i < nr; i++)
-		err = child_start(&c[i]) ?: child_call(&c[i], child_offer, PAGES, KEY);
-	err = err ?: area_map(a, PAGES);
-	if (err)
-		return err;
-	area_fill(a, KEY);
-	return area_advise(a, MADV_MERGEABLE) ?:
-	       ksm_passes(SETTLE_PASSES) ?:
-	       area_merged(a) != PAGES;
-}
-
-static bool has_two_nodes(void)
-{
-	return !access("/sys/devices/system/node/node0", F_OK) &&
-	       !access("/sys/devices/system/node/node1", F_OK);
-}
-
-/* Without a node to go to, it tells on which node the page is. */
-static int move_page(void *page, const int *node)
-{
-	int status = -EFAULT;
-
-	if (syscall(__NR_move_pages, 0, 1, &page, node, &status,
-		    node ? MPOL_MF_MOVE_ALL : 0) < 0)
-		return -errno;
-	return status;
-}
-
-static int node_of(void *page)
-{
-	return move_page(page, NULL);
+	return children_offer(c, nr, PAGES, KEY) ?: area_offer(a, PAGES, KEY) ?:
+	       ksm_passes(SETTLE_PASSES) ?: area_merged(a) != PAGES;
 }
 
 static int move_area(struct area *a, int node)
@@ -57,7 +26,7 @@ static int move_area(struct area *a, int node)
 	int now;
 
 	for (i = 0; i < a->pages; i++) {
-		now = move_page(area_page(a, i), &node);
+		now = page_move(0, area_page(a, i), node);
 		if (now != node)
 			return now < 0 ? now : -EAGAIN;
 	}
@@ -73,10 +42,10 @@ KSM_TEST(a_merged_page_moves_to_another_node)
 	if (!has_two_nodes())
 		SKIP(return, "needs two NUMA nodes");
 	ASSERT_EQ(0, merge_with_children(&a, c, SHARERS));
-	target = !node_of(area_page(&a, 0));
+	target = !page_node(area_page(&a, 0));
 	EXPECT_EQ(0, move_area(&a, target));
 
-	EXPECT_EQ(target, node_of(area_page(&a, 0)));
+	EXPECT_EQ(target, page_node(area_page(&a, 0)));
 	EXPECT_EQ(PAGES, area_merged(&a));
 	EXPECT_EQ(0, area_damage(&a));
 }
@@ -92,7 +61,7 @@ KSM_TEST(a_merged_page_moves_for_all_its_sharers)
 		SKIP(return, "needs two NUMA nodes");
 	ASSERT_EQ(0, merge_with_children(&a, c, SHARERS));
 	frame = page_frame(area_page(&a, 7));
-	target = !node_of(area_page(&a, 7));
+	target = !page_node(area_page(&a, 7));
 	ASSERT_EQ(0, move_area(&a, target));
 
 	EXPECT_NE(frame, page_frame(area_page(&a, 7)));
@@ -113,7 +82,7 @@ KSM_TEST(a_page_that_moved_takes_newcomers)
 		SKIP(return, "needs two NUMA nodes");
 	ASSERT_EQ(0, child_start(&late));
 	ASSERT_EQ(0, merge_with_children(&a, c, SHARERS));
-	ASSERT_EQ(0, move_area(&a, !node_of(area_page(&a, 0))));
+	ASSERT_EQ(0, move_area(&a, !page_node(area_page(&a, 0))));
 	ASSERT_EQ(0, child_call(&late, child_offer, PAGES, KEY));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
@@ -133,7 +102,7 @@ KSM_TEST(a_page_moves_for_a_fork_that_ksmd_has_not_seen)
 	ASSERT_EQ(0, merge_with_children(&a, c, 1));
 	ASSERT_EQ(0, child_start(&heir));
 	ASSERT_EQ(0, child_call(&heir, child_adopt, (long)&a, 0));
-	ASSERT_EQ(0, move_area(&a, !node_of(area_page(&a, 0))));
+	ASSERT_EQ(0, move_area(&a, !page_node(area_page(&a, 0))));
 
 	ASSERT_LT(0, page_frame(a.mem));
 	EXPECT_EQ(page_frame(a.mem), child_call(&heir, child_frame, 0, 0));
@@ -181,8 +150,8 @@ KSM_TEST(pages_stay_on_their_node_when_told_to)
 
 	EXPECT_EQ(0, ksm_get("pages_shared"));
 	EXPECT_EQ(2 * PAGES, ksm_get("pages_unshared"));
-	EXPECT_EQ(0, node_of(here.mem));
-	EXPECT_EQ(1, node_of(there.mem));
+	EXPECT_EQ(0, page_node(here.mem));
+	EXPECT_EQ(1, page_node(there.mem));
 }
 
 KSM_TEST(each_node_has_its_own_merged_pages)
@@ -200,7 +169,7 @@ KSM_TEST(each_node_has_its_own_merged_pages)
 	EXPECT_EQ(2 * PAGES, ksm_get("pages_shared"));
 	EXPECT_EQ(2 * PAGES, ksm_get("pages_sharing"));
 	for (i = 0; i < 4; i++)
-		EXPECT_EQ(i % 2, node_of(a[i].mem));
+		EXPECT_EQ(i % 2, page_node(a[i].mem));
 }
 
 /* Moved to a node that has its twin, a page becomes one with it. */
@@ -304,11 +273,11 @@ KSM_TEST(memory_moved_by_mremap_moves_to_another_node)
 	if (!has_two_nodes())
 		SKIP(return, "needs two NUMA nodes");
 	ASSERT_EQ(0, merge_with_children(&a, c, 1));
-	target = !node_of(a.mem);
+	target = !page_node(a.mem);
 	ASSERT_EQ(0, remap(&a, MREMAP_FIXED, empty_place(PAGES)));
 	EXPECT_EQ(0, move_area(&a, target));
 
-	EXPECT_EQ(target, node_of(a.mem));
+	EXPECT_EQ(target, page_node(a.mem));
 	EXPECT_EQ(0, area_damage(&a));
 	EXPECT_EQ(0, child_call(&c[0], child_damage, 0, 0));
 }

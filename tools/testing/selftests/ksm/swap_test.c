@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Merged pages that leave memory and come back.  Swap is a zram device,
- * unless the system has swap already.
+ * Merged pages that leave memory and come back.  Swap is a zram device of our
+ * own, which goes before what the system has; without one it is the system's.
  */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 
@@ -13,21 +14,11 @@
 #define SHARERS		3
 #define KEY		9000
 
-#define ZRAM		"/dev/zram0"
-#define ZRAM_SYS	"/sys/block/zram0/"
+#define ZRAM_CONTROL	"/sys/class/zram-control/"
 #define SWAP_BYTES	(64 << 20)
 
 #define GROUPS		"/sys/fs/cgroup"
 #define GROUP		GROUPS "/ksm_swap_test"
-
-static bool swap_is_on(void)
-{
-	char text[1024];
-
-	/* The first line is a heading. */
-	return file_read("/proc/swaps", text, sizeof(text)) > 0 &&
-	       strchr(text, '\n') && strchr(text, '\n')[1];
-}
 
 /* The header that mkswap(8) would write: version, last page, signature. */
 static int write_swap_header(const char *device)
@@ -50,22 +41,50 @@ static int write_swap_header(const char *device)
 	return n == (ssize_t)page_size() ? 0 : -EIO;
 }
 
-static int start_swap(void)
+static int remove_zram(int id)
 {
 	char text[KSM_TEXT];
-	int err;
 
-	snprintf(text, sizeof(text), "%d", SWAP_BYTES);
-	err = file_write(ZRAM_SYS "disksize", text) ?: write_swap_header(ZRAM);
-	return err ?: swapon(ZRAM, 0) ? -errno : 0;
+	snprintf(text, sizeof(text), "%d", id);
+	return file_write(ZRAM_CONTROL "hot_remove", text);
 }
 
-static int stop_swap(void)
+static int swap_on_zram(int id)
 {
+	char path[64], size[KSM_TEXT];
 	int err;
 
-	err = swapoff(ZRAM) ? -errno : 0;
-	return file_write(ZRAM_SYS "reset", "1") ?: err;
+	snprintf(path, sizeof(path), "/sys/block/zram%d/disksize", id);
+	snprintf(size, sizeof(size), "%d", SWAP_BYTES);
+	err = file_write(path, size);
+	snprintf(path, sizeof(path), "/dev/zram%d", id);
+	err = err ?: write_swap_header(path);
+	if (!err && swapon(path, SWAP_FLAG_PREFER | SWAP_FLAG_PRIO_MASK))
+		err = -errno;
+	return err;
+}
+
+/* Returns the number of a new zram device that is in use, with priority. */
+static int start_swap(void)
+{
+	/* To read this file is to make a device. */
+	int err, id = file_number(ZRAM_CONTROL "hot_add");
+
+	if (id < 0)
+		return id;
+	err = swap_on_zram(id);
+	if (!err)
+		return id;
+	remove_zram(id);
+	return err;
+}
+
+static int stop_swap(int id)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/dev/zram%d", id);
+	return (swapoff(path) ? -errno : 0) ?: remove_zram(id);
 }
 
 /* Merged, swappable memory: PAGES pages in each of three children. */
@@ -73,26 +92,20 @@ FIXTURE(swap)
 {
 	struct ksm_snapshot before;
 	struct child c[SHARERS];
-	bool ours;
+	/* Our own swap, or negative. */
+	int zram;
 };
 
 FIXTURE_SETUP(swap)
 {
-	int i;
-
 	if (geteuid() || !ksm_has("run"))
 		SKIP(return, "needs root and a kernel with KSM");
-	if (!swap_is_on()) {
-		if (start_swap())
-			SKIP(return, "no swap, and no zram to make some");
-		self->ours = true;
-	}
+	self->zram = start_swap();
+	if (self->zram < 0 && !swap_is_on())
+		SKIP(return, "no swap, and no zram to make some");
 	ASSERT_EQ(0, ksm_snapshot(&self->before));
 	ASSERT_EQ(0, ksm_begin());
-	for (i = 0; i < SHARERS; i++) {
-		ASSERT_EQ(0, child_start(&self->c[i]));
-		ASSERT_EQ(0, child_call(&self->c[i], child_offer, PAGES, KEY));
-	}
+	ASSERT_EQ(0, children_offer(self->c, SHARERS, PAGES, KEY));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 	ASSERT_EQ(PAGES * (SHARERS - 1), ksm_get("pages_sharing"));
 }
@@ -102,22 +115,10 @@ FIXTURE_TEARDOWN_PARENT(swap)
 	children_kill();
 	EXPECT_EQ(0, ksm_restore(&self->before));
 	rmdir(GROUP);
-	EXPECT_EQ(0, self->ours ? stop_swap() : 0);
+	EXPECT_EQ(0, self->zram < 0 ? 0 : stop_swap(self->zram));
 }
 
 #define SWAP_TEST(name)		TEST_F_TIMEOUT(swap, name, KSM_TEST_TIMEOUT)
-
-static long swapped_pages(long unused1,
-			  long unused2)
-{
-	struct area *a = child_area();
-	long swapped = 0;
-	size_t i;
-
-	for (i = 0; i < a->pages; i++)
-		swapped += page_is_swapped(area_page(a, i));
-	return swapped;
-}
 
 static long enter_group(long unused1,
 			long unused2)
@@ -136,7 +137,7 @@ static int leave_one_alone(struct child *c)
 SWAP_TEST(a_merged_page_of_one_process_comes_back)
 {
 	ASSERT_EQ(0, leave_one_alone(self->c));
-	EXPECT_LT(0, child_call(&self->c[0], swapped_pages, 0, 0));
+	EXPECT_LT(0, child_call(&self->c[0], child_swapped, 0, 0));
 
 	EXPECT_EQ(0, child_call(&self->c[0], child_damage, 0, 0));
 }
@@ -189,7 +190,7 @@ static int squeeze(struct child *c)
 	for (i = 0; i < 500; i++) {
 		if (file_write(GROUP "/memory.reclaim", "256K swappiness=200") == -EINVAL)
 			file_write(GROUP "/memory.reclaim", "256K");
-		if (child_call(&c[0], swapped_pages, 0, 0) >= PAGES / 2)
+		if (child_call(&c[0], child_swapped, 0, 0) >= PAGES / 2)
 			return 0;
 	}
 	return -EAGAIN;
@@ -264,16 +265,156 @@ SWAP_TEST(shared_pages_survive_swapoff)
 {
 	int i;
 
-	if (!self->ours)
+	if (self->zram < 0)
 		SKIP(return, "the system's own swap stays on");
 	if (!squeezed(_metadata, self->c))
 		return;
-	ASSERT_EQ(0, stop_swap());
-	self->ours = false;
+	ASSERT_EQ(0, stop_swap(self->zram));
+	self->zram = -1;
 
-	EXPECT_EQ(0, child_call(&self->c[0], swapped_pages, 0, 0));
+	EXPECT_EQ(0, child_call(&self->c[0], child_swapped, 0, 0));
 	for (i = 0; i < SHARERS; i++)
 		EXPECT_EQ(0, child_call(&self->c[i], child_damage, 0, 0));
+}
+
+SWAP_TEST(pages_that_swapoff_brought_back_merge_again)
+{
+	int i;
+
+	if (self->zram < 0)
+		SKIP(return, "the system's own swap stays on");
+	if (!squeezed(_metadata, self->c))
+		return;
+	ASSERT_EQ(0, stop_swap(self->zram));
+	self->zram = -1;
+	ASSERT_EQ(0, ksm_passes(2 * SETTLE_PASSES));
+
+	for (i = 0; i < SHARERS; i++) {
+		EXPECT_EQ(PAGES, child_call(&self->c[i], child_merged, 0, 0));
+		EXPECT_EQ(0, child_call(&self->c[i], child_damage, 0, 0));
+	}
+}
+
+/*
+ * The first to come gets the page that was read from swap; for the others, who
+ * have nothing in common with it any more, it is copied.
+ */
+SWAP_TEST(copies_made_at_swap_in_are_counted)
+{
+	long before;
+
+	if (vmstat_get("ksm_swpin_copy") < 0)
+		SKIP(return, "no ksm_swpin_copy in vmstat");
+	if (!squeezed(_metadata, self->c))
+		return;
+	before = vmstat_get("ksm_swpin_copy");
+	ASSERT_EQ(0, child_call(&self->c[0], child_damage, 0, 0));
+	EXPECT_EQ(before, vmstat_get("ksm_swpin_copy"));
+	ASSERT_EQ(0, child_call(&self->c[1], child_damage, 0, 0));
+
+	EXPECT_LT(before, vmstat_get("ksm_swpin_copy"));
+	EXPECT_GE(before + PAGES, vmstat_get("ksm_swpin_copy"));
+}
+
+SWAP_TEST(a_write_to_a_page_that_came_back_and_merged_is_a_copy)
+{
+	long before;
+	int i;
+
+	if (vmstat_get("cow_ksm") < 0)
+		SKIP(return, "no cow_ksm in vmstat");
+	if (!squeezed(_metadata, self->c))
+		return;
+	for (i = 0; i < SHARERS; i++)
+		ASSERT_EQ(0, child_call(&self->c[i], child_damage, 0, 0));
+	ASSERT_EQ(0, ksm_passes(2 * SETTLE_PASSES));
+	before = vmstat_get("cow_ksm");
+	for (i = 0; i < PAGES; i++)
+		ASSERT_EQ(0, child_call(&self->c[1], child_poke, i, i));
+
+	EXPECT_EQ(before + PAGES, vmstat_get("cow_ksm"));
+	for (i = 0; i < SHARERS; i++)
+		EXPECT_EQ(0, child_call(&self->c[i], child_damage, 0, 0));
+}
+
+/* Under pressure: a group whose merged memory is larger than it may be. */
+
+#define MANY		512
+#define LIMIT		"2M"
+
+/* The same MANY pages in each child, with most of what they need in swap. */
+static int press(struct child *c)
+{
+	int err = 0, i;
+
+	if (file_write(GROUPS "/cgroup.subtree_control", "+memory") ||
+	    (mkdir(GROUP, 0755) && errno != EEXIST) ||
+	    file_write(GROUP "/memory.max", LIMIT))
+		return -ENODEV;
+	for (i = 0; !err && i < SHARERS; i++)
+		err = child_call(&c[i], enter_group, 0, 0) ?:
+		      child_call(&c[i], child_offer, MANY, KEY + 500);
+	return err;
+}
+
+/* In a child: take the memory that was left to the others. */
+static long hog(long pages, long rounds)
+{
+	struct area a = { 0 };
+	long damage = 0;
+	int i;
+
+	if (area_map(&a, pages))
+		return -ENOMEM;
+	for (i = 0; i < rounds; i++) {
+		area_fill(&a, KEY + 5000 + i * pages);
+		damage += area_damage(&a);
+	}
+	munmap(a.mem, pages * page_size());
+	munmap(a.copy, pages * page_size());
+	return damage;
+}
+
+#define ROUNDS		3
+
+SWAP_TEST(merged_memory_survives_pressure_while_ksmd_works)
+{
+	int round, i, err;
+
+	ASSERT_EQ(0, ksm_set("sleep_millisecs", 0));
+	ASSERT_EQ(0, ksm_set("run", 1));
+	err = press(self->c);
+	if (err == -ENODEV)
+		SKIP(return, "no control group for memory");
+	ASSERT_EQ(0, err);
+	for (round = 0; round < ROUNDS; round++) {
+		for (i = 0; i < SHARERS; i++)
+			EXPECT_EQ(0, child_call(&self->c[i], child_poke, i + round, 5));
+		EXPECT_EQ(0, child_call(&self->c[round % SHARERS], hog, MANY / 2, 1));
+		for (i = 0; i < SHARERS; i++)
+			EXPECT_EQ(0, child_call(&self->c[i], child_damage, 0, 0));
+	}
+	EXPECT_LT(0, child_call(&self->c[0], child_swapped, 0, 0));
+}
+
+/* All at the same time, and some of it unmerged in between. */
+SWAP_TEST(merged_memory_survives_pressure_from_all_sides)
+{
+	int round, i, err;
+
+	ASSERT_EQ(0, ksm_set("sleep_millisecs", 0));
+	ASSERT_EQ(0, ksm_set("run", 1));
+	err = press(self->c);
+	if (err == -ENODEV)
+		SKIP(return, "no control group for memory");
+	ASSERT_EQ(0, err);
+	for (round = 0; round < ROUNDS; round++) {
+		for (i = 0; i < SHARERS; i++)
+			ASSERT_EQ(0, child_begin(&self->c[i], child_damage, 0, 0));
+		EXPECT_EQ(0, ksm_set("run", round % 2 ? 1 : 2));
+		for (i = 0; i < SHARERS; i++)
+			EXPECT_EQ(0, child_end(&self->c[i]));
+	}
 }
 
 TEST_HARNESS_MAIN
