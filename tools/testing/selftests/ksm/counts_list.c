@@ -333,7 +333,7 @@ static const struct scenario {
 static const char * const counters[] = {
 	"pages_shared", "pages_sharing", "pages_unshared", "pages_volatile",
 	"pages_scanned", "pages_skipped", "full_scans", "stable_node_chains",
-	"stable_node_dups", "ksm_zero_pages", "general_profit",
+	"stable_node_dups", "ksm_zero_pages",
 };
 
 #define NR_COUNTERS		(sizeof(counters) / sizeof(*counters))

@@ -100,6 +100,7 @@ static void list_merged_pages(void)
 		return;
 	}
 	list_own_files("with two merged pages: ", "self");
+	list_line("general_profit", "with two merged pages: %ld", ksm_get("general_profit"));
 	list_line("smaps", "KSM of two merged pages: %ld kB", smaps_kb(a.mem, "KSM"));
 	list_line("smaps", "VmFlags mg of offered memory: %d", smaps_flag(a.mem, "mg"));
 	list_line("smaps", "VmFlags mg of other memory: %d", smaps_flag(other, "mg"));
