@@ -70,6 +70,8 @@ static void ksmd_pause(struct ksm_domain *d)
 {
 	unsigned int millisecs = READ_ONCE(d->sleep_millisecs);
 
+	/* A sleep of no time does not freeze. */
+	try_to_freeze();
 	wait_event_freezable_timeout(d->pause,
 				     millisecs != READ_ONCE(d->sleep_millisecs),
 				     msecs_to_jiffies(millisecs));
