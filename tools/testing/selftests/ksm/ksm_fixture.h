@@ -41,6 +41,7 @@ FIXTURE_SETUP(ksm)
 FIXTURE_TEARDOWN_PARENT(ksm)
 {
 	children_kill();
+	EXPECT_EQ(0, undo_all());
 	EXPECT_EQ(0, ksm_restore(&self->before));
 }
 

@@ -82,8 +82,7 @@ long file_number(const char *path)
 	return n < 0 ? n : text_number(text);
 }
 
-/* The number behind the first line of a file that starts with a word. */
-static long file_field(const char *path, const char *field)
+long file_field(const char *path, const char *field)
 {
 	size_t len = strlen(field);
 	long value = -ENOENT;

@@ -3,7 +3,8 @@
  * What the KSM tests share: knobs, passes of ksmd, areas of memory with a
  * copy kept aside, child processes that do as they are told, and a look at
  * single pages through /proc.  ksm_util.c has the first two and the files,
- * ksm_area.c the areas and pages, ksm_child.c the children.
+ * ksm_area.c the areas and pages, ksm_child.c the children, ksm_undo.c what
+ * concerns the whole machine.
  *
  * Unless a comment says otherwise, a function returns 0 or a count on success
  * and a negative errno on failure, and never exits by itself.
@@ -412,6 +413,93 @@ ssize_t file_read(const char *path, char *text, size_t size);
  * @path: the file
  */
 long file_number(const char *path);
+
+/**
+ * file_field() - the number behind the first line that starts with a word
+ * @path: the file
+ * @field: the word; a colon or white space follows it
+ */
+long file_field(const char *path, const char *field);
+
+/*
+ * What a test does to the whole machine is undone when it ends, however it
+ * ends: last done, first undone, after the test's processes have gone.
+ */
+
+/**
+ * undo_by_writing() - have a text written to a file when the test ends
+ * @path: the file
+ * @text: the text
+ */
+int undo_by_writing(const char *path, const char *text);
+
+/**
+ * undo_by_rmdir() - have a directory removed when the test ends
+ * @path: the directory
+ */
+int undo_by_rmdir(const char *path);
+
+/**
+ * undo_all() - undo what is still to be undone
+ *
+ * Return: 0, or the first error; the rest is undone all the same.
+ */
+int undo_all(void);
+
+/* Control groups, version 2 */
+
+struct cgroup {
+	char path[128];
+};
+
+/**
+ * cgroup_make() - make a group, which undo_all() removes
+ * @g: filled in
+ * @name: its name
+ * @controller: the controller that it needs
+ *
+ * Return: 0; -ENOENT if there is no such hierarchy, -EOPNOTSUPP if it does not
+ * have that controller.
+ */
+int cgroup_make(struct cgroup *g, const char *name, const char *controller);
+
+/**
+ * cgroup_write() - write a text to a file of a group
+ * @g: the group
+ * @file: the file
+ * @text: the text
+ */
+int cgroup_write(const struct cgroup *g, const char *file, const char *text);
+
+/**
+ * cgroup_set() - write a number to a file of a group
+ * @g: the group
+ * @file: the file
+ * @value: the number
+ */
+int cgroup_set(const struct cgroup *g, const char *file, long value);
+
+/**
+ * cgroup_get() - the number in a file of a group
+ * @g: the group
+ * @file: the file
+ */
+long cgroup_get(const struct cgroup *g, const char *file);
+
+/**
+ * cgroup_field() - a number in a file of a group that has several
+ * @g: the group
+ * @file: the file
+ * @field: the word before the number
+ */
+long cgroup_field(const struct cgroup *g, const char *file, const char *field);
+
+/**
+ * cgroup_add() - put a process into a group
+ * @g: the group
+ * @pid: the process
+ */
+int cgroup_add(const struct cgroup *g, pid_t pid);
 
 /* Child processes */
 
