@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "ksm_fixture.h"
@@ -117,6 +118,24 @@ static long replace_page(long index, long key)
 		return -errno;
 	area_put(child_area(), index, key);
 	return 0;
+}
+
+/* A page that waits in a pipe cannot be merged until then. */
+
+static int page_pipe[2];
+
+static long hold_page(long index, long unused)
+{
+	struct iovec iov = { area_page(child_area(), index), page_size() };
+
+	if (pipe(page_pipe))
+		return -errno;
+	return vmsplice(page_pipe[1], &iov, 1, 0) == (ssize_t)page_size() ? 0 : -errno;
+}
+
+static long let_page_go(long a, long b)
+{
+	return close(page_pipe[0]) | close(page_pipe[1]);
 }
 
 /* In the test itself */
@@ -398,18 +417,12 @@ KSM_TEST(a_fork_that_outlives_its_parent_is_told)
 	EXPECT_EQ(BUS_MCEERR_AO, child_call(&c[0], told_of, BROKEN, 0));
 }
 
-/*
- * With the broken page's bytes still readable, as the failure is simulated,
- * nothing but its flag keeps newcomers away from it.
- */
 KSM_TEST(newcomers_merge_onto_a_healthy_page)
 {
 	struct child c[SHARERS], late[2];
 	long frame;
 	int i;
 
-	if (ksm_is_stock())
-		SKIP(return, "the base kernel merges newcomers onto the broken page");
 	if (!can_inject())
 		SKIP(return, "no injection of memory failures");
 	ASSERT_EQ(0, start_merged(c, SHARERS, false));
@@ -423,6 +436,50 @@ KSM_TEST(newcomers_merge_onto_a_healthy_page)
 	EXPECT_EQ(child_call(&late[0], child_frame, BROKEN, 0),
 		  child_call(&late[1], child_frame, BROKEN, 0));
 	EXPECT_EQ(PAGES, ksm_get("pages_shared"));
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(PAGES, child_call(&late[i], child_merged, 0, 0));
+		EXPECT_EQ(0, child_call(&late[i], child_damage, 0, 0));
+	}
+}
+
+static int put_and_hold(const struct child *c, long index, long key)
+{
+	return child_call(c, child_put, index, key) ?:
+	       child_call(c, hold_page, index, 0);
+}
+
+/*
+ * Their pages have been known for long, and they come before the sharers: when
+ * they can be merged at last, the broken page still counts as shared.  Its bytes
+ * are readable, as the failure is simulated; only its flag says not to take it.
+ */
+KSM_TEST(who_could_not_merge_before_is_not_merged_onto_the_broken_page)
+{
+	struct child c[2], late[2];
+	long frame;
+	int i;
+
+	if (ksm_is_stock())
+		SKIP(return, "the base kernel merges more pages onto a broken one");
+	if (!can_inject())
+		SKIP(return, "no injection of memory failures");
+	ASSERT_EQ(0, start_sharers(late, 2, false));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, child_call(&late[i], child_put, BROKEN, KEY + PAGES + i));
+	ASSERT_EQ(0, start_sharers(c, 2, false));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, put_and_hold(&late[i], BROKEN, KEY + BROKEN));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(PAGES - 1, child_call(&late[0], child_merged, 0, 0));
+	ASSERT_EQ(PAGES, child_call(&c[0], child_merged, 0, 0));
+	frame = break_frame(&c[0], BROKEN);
+	ASSERT_LT(0, frame);
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, child_call(&late[i], let_page_go, 0, 0));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+
+	EXPECT_NE(frame, child_call(&late[0], child_frame, BROKEN, 0));
 	for (i = 0; i < 2; i++) {
 		EXPECT_EQ(PAGES, child_call(&late[i], child_merged, 0, 0));
 		EXPECT_EQ(0, child_call(&late[i], child_damage, 0, 0));
