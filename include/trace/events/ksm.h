@@ -89,7 +89,7 @@ TRACE_EVENT(ksm_merge_with_ksm_page,
 		__entry->ksm_page = ksm_page;
 	),
 	TP_printk("%spfn %lu rmap_item %p mm %p error %d",
-		  __entry->ksm_page ? "ksm " : "", __entry->pfn,
+		  (__entry->ksm_page ? "ksm " : ""), __entry->pfn,
 		  __entry->rmap_item, __entry->mm, __entry->err)
 );
 
