@@ -191,8 +191,10 @@ def measure(jobs, figures, options):
         with start(this, options) as process:
             for line in process.stdout:
                 read_line(line, this, figures, missing, progress)
-        failed += [f"{text_of(case)} with {this.flavor}, repetition {this.repetition}"
-                   for case in sorted(missing)]
+        run = f"with {this.flavor}, repetition {this.repetition}"
+        failed += [f"{text_of(case)} {run}" for case in sorted(missing)]
+        if process.returncode and not missing:
+            failed.append(f"{run}: it was measured, but ended with status {process.returncode}")
         progress.done(this)
         # A run that is interrupted has not been for nothing.
         figures.save(options.out / "figures.csv")
@@ -217,8 +219,10 @@ def read_line(line, this, figures, missing, progress):
 
 def start(this, options):
     command = um_command(this, options) if options.mode == "um" else vm_command(this, options)
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-                            errors="replace")
+    # What the um kernel says about this machine, it says on stderr.
+    errors = subprocess.DEVNULL if options.mode == "um" else None
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=errors, text=True, errors="replace")
 
 
 def vm_command(this, options):
@@ -231,8 +235,8 @@ def vm_command(this, options):
 
 def um_command(this, options):
     return ["timeout", "-k", "5", str(int(this.seconds * PATIENCE) + 300),
-            f"{options.um}/{this.flavor}/linux", f"mem={megabytes(this.cases)}M", "con=null",
-            "con0=null,fd:1", f"ksm_bench.case={text_of(this.cases[0])}"]
+            f"{options.um}/{this.flavor}/linux", f"mem={megabytes(this.cases)}M",
+            f"ksm_bench.case={text_of(this.cases[0])}"]
 
 
 def megabytes(cases):

@@ -21,7 +21,6 @@
  * @mem: first page of the memory of this process, NULL if it has none
  * @stride: bytes from one present page to the next
  * @length: bytes mapped at @mem
- * @round: how often the memory was used, see workload_use()
  * @fds: pipe to the processes, pipe from them
  */
 struct offer {
@@ -30,7 +29,6 @@ struct offer {
 	unsigned char *mem;
 	size_t stride;
 	size_t length;
-	unsigned long round;
 	int fds[2];
 };
 
@@ -140,11 +138,11 @@ int measure_ksmd_always(bool on);
 int64_t now_ns(void);
 
 /**
- * figure() - print one result of the case that runs
+ * print_print_figure() - print one result of the case that runs
  * @measure: what was measured
  * @value: the value
  */
-void figure(const char *measure, double value);
+void print_figure(const char *measure, double value);
 
 /**
  * latency_run() - time an application's writes and mappings with and without ksmd

@@ -27,7 +27,7 @@
 #define PASSES_BEFORE	4
 
 struct times {
-	uint32_t *ns;
+	int64_t *ns;
 	unsigned int nr;
 };
 
@@ -41,9 +41,7 @@ static uint64_t draw(uint64_t *state)
 
 static void note(struct times *times, int64_t start)
 {
-	int64_t ns = now_ns() - start;
-
-	times->ns[times->nr++] = ns < UINT32_MAX ? ns : UINT32_MAX;
+	times->ns[times->nr++] = now_ns() - start;
 }
 
 static void write_page(struct offer *offer, uint64_t *state, struct times *times)
@@ -72,7 +70,7 @@ static int change_mapping(void *page, struct times *times)
 
 static int ascending(const void *a, const void *b)
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
 
 	return x < y ? -1 : x > y;
 }
@@ -83,7 +81,7 @@ static void share(const char *what, const char *when, const char *name,
 	char measure[64];
 
 	snprintf(measure, sizeof(measure), "%s_%s_%s", what, when, name);
-	figure(measure, value);
+	print_figure(measure, value);
 }
 
 static void report(const char *what, const char *when, struct times *times)
@@ -137,8 +135,8 @@ static int merge(struct offer *offer)
 
 int latency_run(struct offer *offer)
 {
-	struct times writes = { calloc(WRITES, sizeof(uint32_t)), 0 };
-	struct times maps = { calloc(MAPS, sizeof(uint32_t)), 0 };
+	struct times writes = { calloc(WRITES, sizeof(int64_t)), 0 };
+	struct times maps = { calloc(MAPS, sizeof(int64_t)), 0 };
 	void *page = mmap(NULL, 1, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int err;

@@ -51,7 +51,7 @@ struct course {
 	int merged_nr;
 };
 
-void figure(const char *measure, double value)
+void print_figure(const char *measure, double value)
 {
 	printf("figure %s %s %.17g\n", case_name, measure, value);
 	fflush(stdout);
@@ -65,9 +65,9 @@ static void report_first(const struct course *c, const struct pass *pass,
 	if (c->nr > FIRST_PASSES)
 		return;
 	snprintf(measure, sizeof(measure), "pass%d", c->nr);
-	figure(measure, (double)pass->cpu / offer->pages);
+	print_figure(measure, (double)pass->cpu / offer->pages);
 	if (c->nr == FIRST_PASSES)
-		figure("first", (double)c->cpu / offer->pages);
+		print_figure("first", (double)c->cpu / offer->pages);
 }
 
 static void add_pass(struct course *c, const struct pass *pass)
@@ -111,12 +111,12 @@ static int settle(char name, struct offer *offer)
 		add_pass(&c, &pass);
 		report_first(&c, &pass, offer);
 	}
-	figure("merged", c.merged);
-	figure("saved", measure_saved());
+	print_figure("merged", c.merged);
+	print_figure("saved", measure_saved());
 	if (c.merged) {
-		figure("merge_passes", c.merged_nr);
-		figure("merge_cpu", (double)c.merged_cpu / offer->pages);
-		figure("merge_wall", (double)c.merged_wall);
+		print_figure("merge_passes", c.merged_nr);
+		print_figure("merge_cpu", (double)c.merged_cpu / offer->pages);
+		print_figure("merge_wall", (double)c.merged_wall);
 	}
 	return 0;
 }
@@ -137,11 +137,11 @@ static int steady(char name, struct offer *offer)
 		sum.read += pass.read;
 		nr++;
 	}
-	figure("steady", (double)sum.cpu / nr / offer->pages);
-	figure("steady_pass", (double)sum.cpu / nr);
-	figure("steady_wall", (double)sum.wall / nr);
+	print_figure("steady", (double)sum.cpu / nr / offer->pages);
+	print_figure("steady_pass", (double)sum.cpu / nr);
+	print_figure("steady_wall", (double)sum.wall / nr);
 	if (pass.read >= 0)
-		figure("read", (double)sum.read / nr / offer->pages);
+		print_figure("read", (double)sum.read / nr / offer->pages);
 	return 0;
 }
 
@@ -152,8 +152,8 @@ static int report_memory(const struct memory *before, const struct offer *offer)
 
 	if (err)
 		return err;
-	figure("slab", (double)(after.slab - before->slab) / offer->pages);
-	figure("memory", (double)(after.all - before->all) / offer->pages);
+	print_figure("slab", (double)(after.slab - before->slab) / offer->pages);
+	print_figure("memory", (double)(after.all - before->all) / offer->pages);
 	return 0;
 }
 
@@ -163,7 +163,7 @@ static int unmerge(const struct offer *offer)
 
 	if (ns < 0)
 		return ns;
-	figure("unmerge", (double)ns / offer->pages);
+	print_figure("unmerge", (double)ns / offer->pages);
 	return measure_merged() ? -EBUSY : 0;
 }
 
@@ -172,7 +172,7 @@ static int scan_case(char name, struct offer *offer)
 	struct memory before;
 	int err = measure_memory(&before);
 
-	figure("pages", offer->pages);
+	print_figure("pages", offer->pages);
 	err = err ?: workload_offer(offer);
 	err = err ?: settle(name, offer);
 	err = err ?: report_memory(&before, offer);

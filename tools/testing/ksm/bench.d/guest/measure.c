@@ -33,6 +33,10 @@
 
 #define NUDGE_NS		500000000LL
 
+/* The kernel's memory counts as at rest when it is the same twice. */
+#define MEMORY_TRIES		20
+#define MEMORY_USECS		50000
+
 #define BYTES_READ		"/sys/kernel/debug/ksm/bytes_read"
 #define MAX_THREADS		64
 
@@ -110,8 +114,6 @@ int measure_init(void)
 
 	if (err)
 		return err;
-	if (ksmd_cpu() <= 0)
-		return -ENODATA;
 	default_smart = ksm_has("smart_scan") ? ksm_get("smart_scan") : -1;
 	choose_processors();
 	return 0;
@@ -186,6 +188,9 @@ int measure_pass(struct pass *pass)
 	pass->read = read < 0 ? -1 : bytes_read() - read;
 	if (!err && ksm_get("full_scans") != from + 1)
 		err = -EOVERFLOW;
+	/* A kernel that does not keep record of it says that it is nothing. */
+	if (!err && pass->cpu <= 0)
+		err = -ENODATA;
 	return err;
 }
 
@@ -220,20 +225,35 @@ int measure_ksmd_always(bool on)
 
 /* Memory */
 
-static int64_t slab_bytes(void)
+/* Names of files come and go whatever ksmd does. */
+static bool is_file_cache(const char *slab)
+{
+	const char *end = strstr(slab, "inode_cache");
+
+	return !strcmp(slab, "dentry") || (end && !end[strlen("inode_cache")]);
+}
+
+/* Bytes of all objects, and of all that the names of files take. */
+static int read_slabs(int64_t *objects, int64_t *files)
 {
 	unsigned long active, total, size;
-	int64_t bytes = 0;
-	char line[512];
+	char line[512], name[64];
 	FILE *f = fopen("/proc/slabinfo", "re");
 
 	if (!f)
 		return -errno;
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "%*s %lu %lu %lu", &active, &total, &size) == 3)
-			bytes += (int64_t)active * size;
+	*objects = 0;
+	*files = 0;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%63s %lu %lu %lu", name, &active, &total, &size) != 4)
+			continue;
+		if (is_file_cache(name))
+			*files += (int64_t)total * size;
+		else
+			*objects += (int64_t)active * size;
+	}
 	fclose(f);
-	return bytes;
+	return 0;
 }
 
 /* Bytes of a line such as "MemFree:  1234 kB" of /proc/meminfo. */
@@ -285,29 +305,46 @@ static void shrink_slabs(void)
 	closedir(dir);
 }
 
-int measure_memory(struct memory *memory)
+static int look_at_memory(struct memory *memory)
 {
 	static const char * const not_ours[] = {
 		"MemFree", "Buffers", "Cached", "SwapCached", "AnonPages",
 		"PageTables", NULL
 	};
 	static char text[8192];
-	int64_t bytes;
-	int i;
+	int64_t bytes, files;
+	int err, i;
 
 	file_write("/proc/sys/vm/drop_caches", "3");
 	shrink_slabs();
 	/* Adds up what the processors have counted each for itself. */
 	file_write("/proc/sys/vm/stat_refresh", "1");
-	memory->slab = slab_bytes();
-	if (memory->slab < 0)
-		return memory->slab;
+	err = read_slabs(&memory->slab, &files);
+	if (err)
+		return err;
 	bytes = file_read("/proc/meminfo", text, sizeof(text));
 	if (bytes < 0)
 		return bytes;
-	bytes = meminfo(text, "MemTotal") - processors_free();
+	bytes = meminfo(text, "MemTotal") - processors_free() - files;
 	for (i = 0; not_ours[i]; i++)
 		bytes -= meminfo(text, not_ours[i]);
 	memory->all = bytes;
+	return 0;
+}
+
+int measure_memory(struct memory *memory)
+{
+	struct memory before = { 0 };
+	int err, tries;
+
+	/* What is freed after a grace period, or by a worker, takes its time. */
+	for (tries = 0; tries < MEMORY_TRIES; tries++) {
+		err = look_at_memory(memory);
+		if (err || (tries && memory->slab == before.slab &&
+			    memory->all == before.all))
+			return err;
+		before = *memory;
+		usleep(MEMORY_USECS);
+	}
 	return 0;
 }

@@ -299,7 +299,6 @@ void workload_use(char name, struct offer *offer)
 	volatile uint64_t *word;
 	long i;
 
-	offer->round++;
 	if (name == 'e') {
 		for (i = 0; i < offer->pages; i += 2) {
 			word = (void *)(offer->mem + i * offer->stride);
