@@ -55,10 +55,20 @@ function remark(text) {
 	return text
 }
 
+# gist(said): the first comment that is more than the harness's frame around a test.
+function gist(said,    line, n, i) {
+	n = split(said, line, "\n")
+	for (i = 1; i <= n; i++) {
+		sub(/^# */, "", line[i])
+		if (line[i] !~ /^(RUN|OK|FAIL|Starting) /)
+			return line[i]
+	}
+	return ""
+}
+
 # note(d, outcome, text, why): keep a line for the list until all its name is known.
 function note(d, outcome, text, why) {
-	sub(/\n.*/, "", why)
-	sub(/^# */, "", why)
+	why = gist(why)
 	noted[d] = noted[d] outcome "\t" title(text) "\t" (why == "" ? remark(text) : why) "\n"
 }
 
