@@ -59,7 +59,7 @@ function remark(text) {
 function gist(said,    line, n, i) {
 	n = split(said, line, "\n")
 	for (i = 1; i <= n; i++) {
-		sub(/^# */, "", line[i])
+		sub(/^ *# */, "", line[i])
 		if (line[i] !~ /^(RUN|OK|FAIL|Starting) /)
 			return line[i]
 	}
