@@ -18,13 +18,17 @@ function shown(f, test) {
 	return (f, test) in outcome ? outcome[f, test] : "-"
 }
 
-# reasons(test): what was said where it did not pass.
-function reasons(test,    text) {
-	if (shown(1, test) != "passed" && why[1, test] != "")
-		text = "stock: " why[1, test]
-	if (shown(2, test) != "passed" && why[2, test] != "")
-		text = text (text == "" ? "" : "; ") "ours: " why[2, test]
-	return text
+# said(f, test): what was said where it did not pass.
+function said(f, test) {
+	return shown(f, test) == "passed" ? "" : why[f, test]
+}
+
+function reasons(test,    stock, ours) {
+	stock = said(1, test)
+	ours = said(2, test)
+	if (stock != "" && stock == ours)
+		return "both: " stock
+	return (stock == "" ? "" : "stock: " stock) (stock != "" && ours != "" ? "; " : "") (ours == "" ? "" : "ours: " ours)
 }
 
 function line(first, second, third, text) {
