@@ -99,6 +99,12 @@ static int unpin(int fd)
 	return ioctl(fd, PIN_LONGTERM_TEST_STOP) ? -errno : 0;
 }
 
+/* The area of this process with its twin. */
+static int merge(struct area *a)
+{
+	return ksm_passes(SETTLE_PASSES) ?: area_merged(a) != PAGES;
+}
+
 /* Whether what is behind the pin is what was written to the page of the area. */
 static bool pin_shows(int fd, const struct area *a)
 {
@@ -129,8 +135,7 @@ PIN_TEST(a_pinned_page_merges_only_after_its_release)
 
 PIN_TEST(a_pin_takes_a_merged_page_out_of_its_sharing)
 {
-	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
-	ASSERT_EQ(PAGES, area_merged(&self->a));
+	ASSERT_EQ(0, merge(&self->a));
 	ASSERT_EQ(0, pin(self->fd, area_page(&self->a, PINNED), variant->flags));
 
 	EXPECT_TRUE(pin_shows(self->fd, &self->a));
@@ -143,8 +148,7 @@ PIN_TEST(a_pin_takes_a_merged_page_out_of_its_sharing)
 
 PIN_TEST(a_pin_of_what_was_merged_keeps_in_step_with_writes)
 {
-	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
-	ASSERT_EQ(PAGES, area_merged(&self->a));
+	ASSERT_EQ(0, merge(&self->a));
 	ASSERT_EQ(0, pin(self->fd, area_page(&self->a, PINNED), variant->flags));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 	area_poke(&self->a, PINNED, 77);
@@ -163,7 +167,7 @@ PIN_TEST(unmerging_everything_leaves_a_pinned_page_where_it_is)
 	void *page = area_page(&self->a, PINNED);
 	long frame;
 
-	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(0, merge(&self->a));
 	ASSERT_EQ(0, pin(self->fd, page, variant->flags));
 	frame = page_frame(page);
 	ASSERT_LT(0, frame);
@@ -200,7 +204,7 @@ PIN_TEST(writes_after_a_fork_reach_the_pin_from_its_owner_only)
 {
 	struct child heir;
 
-	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(0, merge(&self->a));
 	ASSERT_EQ(0, pin(self->fd, area_page(&self->a, PINNED), variant->flags));
 	ASSERT_EQ(0, child_start(&heir));
 	ASSERT_EQ(0, child_call(&heir, child_adopt, (long)&self->a, 0));
@@ -236,7 +240,7 @@ PIN_TEST(a_pin_of_a_merged_zero_page_keeps_in_step_with_writes)
 
 PIN_TEST(a_pin_outlives_the_mapping)
 {
-	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(0, merge(&self->a));
 	ASSERT_EQ(0, pin(self->fd, area_page(&self->a, PINNED), variant->flags));
 	ASSERT_EQ(0, munmap(area_page(&self->a, 0), PAGES * page_size()));
 	area_poke(&self->twin, PINNED, 6);

@@ -274,6 +274,7 @@ UPROBE_TEST(unmerging_everything_keeps_the_breakpoints)
 	ASSERT_EQ(0, map_code(&self->twin, self->fd));
 	ASSERT_EQ(0, set_probe(self->path, 3 * page_size()));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_TRUE(pages_are_one(area_page(&self->a, 3), area_page(&self->twin, 3)));
 	ASSERT_EQ(0, ksm_set("run", 2));
 
 	EXPECT_EQ(RESULT, run_code(area_page(&self->a, 3)));
@@ -367,6 +368,8 @@ UPROBE_TEST(text_is_as_before_without_its_probe)
 	ASSERT_EQ(0, start_probed(c));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 	ASSERT_EQ(BREAKPOINT, child_call(&c[0], probed_byte, 0, 0));
+	ASSERT_EQ(child_call(&c[0], probed_frame, 0, 0),
+		  child_call(&c[1], probed_frame, 0, 0));
 	ASSERT_EQ(0, remove_probe());
 
 	for (i = 0; i < 2; i++) {

@@ -12,9 +12,9 @@
 
 #define KEY		16000
 /* Two halves of one page table: one for the operations, one for the writer. */
-#define HALF		32
+#define HALF		16
 #define PAGES		(2 * HALF)
-#define ROUNDS		12
+#define ROUNDS		8
 
 /* The operations: each leaves area and copy with the same content. */
 
@@ -276,6 +276,8 @@ FIXTURE_SETUP(race)
 	ASSERT_EQ(0, area_advise(&anchor, MADV_MERGEABLE));
 	ASSERT_EQ(0, child_call(&self->twin, child_offer, PAGES, KEY));
 	ASSERT_EQ(0, child_call(&self->c, child_offer, PAGES, KEY));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(PAGES, ksm_get("pages_sharing"));
 	ASSERT_EQ(0, ksm_set("sleep_millisecs", 0));
 	ASSERT_EQ(0, ksm_set("run", 1));
 }
@@ -384,7 +386,7 @@ TEST_F_TIMEOUT(race, content_survives, KSM_TEST_TIMEOUT)
 TEST_F_TIMEOUT(race, who_is_killed_in_between_leaves_nothing, KSM_TEST_TIMEOUT)
 {
 	ASSERT_EQ(0, child_begin(&self->c, race, (long)variant->op, 1000 * ROUNDS));
-	ASSERT_EQ(0, ksm_wait_scans(ksm_get("full_scans"), 10));
+	ASSERT_EQ(0, ksm_wait_scans(ksm_get("full_scans"), 3));
 	child_kill(&self->c);
 	EXPECT_EQ(0, child_call(&self->twin, child_damage, 0, 0));
 	child_stop(&self->twin);

@@ -339,8 +339,8 @@ SWAP_TEST(a_write_to_a_page_that_came_back_and_merged_is_a_copy)
 
 /* Under pressure: a group whose merged memory is larger than it may be. */
 
-#define MANY		512
-#define LIMIT		"2M"
+#define MANY		128
+#define LIMIT		"512K"
 
 /* The same MANY pages in each child, with most of what they need in swap. */
 static int press(struct child *c)
@@ -375,7 +375,7 @@ static long hog(long pages, long rounds)
 	return damage;
 }
 
-#define ROUNDS		3
+#define ROUNDS		2
 
 SWAP_TEST(merged_memory_survives_pressure_while_ksmd_works)
 {

@@ -109,6 +109,7 @@ KSM_TEST(a_write_beside_a_merged_page_hits_its_target_only)
 	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
 	ASSERT_EQ(0, map_twin_of(&twin, 5));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_TRUE(pages_are_one(twin.mem, area_page(&a, 5)));
 	area_poke(&a, 4, 0);
 	area_poke(&a, 5, 0);
 	area_poke(&a, 6, 0);
@@ -207,6 +208,7 @@ KSM_TEST(a_huge_page_that_keeps_changing_stays_whole)
 
 	EXPECT_EQ((long)HUGE / 1024, huge_kb(&a));
 	EXPECT_EQ(0, ksm_get("pages_sharing"));
+	EXPECT_EQ(1, ksm_get("pages_volatile"));
 	EXPECT_EQ(0, area_damage(&a));
 }
 
@@ -448,6 +450,7 @@ KSM_TEST(a_write_to_the_huge_zero_page_leaves_the_counters_right)
 	ASSERT_EQ(0, ksm_passes(1));
 	area_poke(&a, 9, 9);
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	EXPECT_EQ(1, ksm_get("pages_unshared"));
 	EXPECT_EQ(0, area_damage(&a));
 	ASSERT_EQ(0, munmap(a.mem, HUGE));
 
@@ -467,6 +470,7 @@ KSM_TEST(collapse_keeps_the_content)
 	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
 	ASSERT_EQ(0, map_twin_of(&twin, 5));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_TRUE(pages_are_one(twin.mem, area_page(&a, 5)));
 	area_advise(&a, MADV_COLLAPSE);
 	area_poke(&a, 5, 5);
 
@@ -714,6 +718,7 @@ TEST_F_TIMEOUT(middle, a_write_beside_a_merged_page_hits_its_target_only, KSM_TE
 
 	ASSERT_EQ(0, map_twin_of(&twin, 5));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_TRUE(pages_are_one(twin.mem, area_page(&self->a, 5)));
 	area_poke(&self->a, 4, 0);
 	area_poke(&self->a, 5, 0);
 	area_poke(&self->a, 6, 0);
