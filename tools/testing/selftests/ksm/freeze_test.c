@@ -11,7 +11,7 @@
 
 #define PAGES		64
 /* Enough that ksmd is in the middle of a pass nearly always. */
-#define MANY_PAGES	8192
+#define MANY_PAGES	2048
 #define KEY		17000
 
 #define POWER		"/sys/power/"
