@@ -107,7 +107,8 @@ static unsigned int within_limits(const struct ksm_advisor *advisor, u64 pages)
 {
 	pages = max_t(u64, pages, READ_ONCE(advisor->min_pages));
 	pages = min_t(u64, pages, READ_ONCE(advisor->max_pages));
-	return min_t(u64, pages, UINT_MAX);
+	/* A pass that never ends would never ask again. */
+	return clamp_t(u64, pages, 1, UINT_MAX);
 }
 
 /**

@@ -27,9 +27,9 @@
 #include "ksm.h"
 
 /*
- * How many pages with an equal key a search compares bytes with. By chance, 64
- * bits give no second one with other bytes; more are met when bytes changed after
- * they were entered, or when somebody makes equal checksums on purpose. Whatever
+ * How many pages with an equal key a search compares bytes with. By chance, 48
+ * bits hardly ever give a second one with other bytes; more are met when bytes changed
+ * after they were entered, or when somebody makes equal checksums on purpose. Whatever
  * turns out to differ goes behind its equals, so that it cannot stand in the way
  * of others for ever.
  */
@@ -378,9 +378,8 @@ void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item)
 	index->pages_unshared++;
 }
 
-/* From now on @orphan is what others' mappings are found through; item may be it. */
-static void detach_leaving(struct ksm_index *index, struct ksm_rmap_item *item,
-			   struct ksm_rmap_item *orphan)
+/* From now on the item belongs to its node only, for others' mappings. */
+static void make_orphan(struct ksm_index *index, struct ksm_rmap_item *item)
 {
 	struct ksm_stable_node *node = item->node;
 	struct anon_vma *anon_vma = item->anon_vma;
@@ -388,12 +387,12 @@ static void detach_leaving(struct ksm_index *index, struct ksm_rmap_item *item,
 
 	get_anon_vma(anon_vma);
 	ksm_index_detach(index, item);
-	orphan->mm = NULL;
-	orphan->state = KSM_ITEM_STABLE;
-	orphan->node = node;
-	orphan->index = pgoff;
-	orphan->anon_vma = anon_vma;
-	hlist_add_head(&orphan->link, &node->orphans);
+	item->mm = NULL;
+	item->state = KSM_ITEM_STABLE;
+	item->node = node;
+	item->index = pgoff;
+	item->anon_vma = anon_vma;
+	hlist_add_head(&item->link, &node->orphans);
 	watch_node(index, node);
 }
 
@@ -418,62 +417,19 @@ static void unlock_node(struct ksm_index *index, struct ksm_stable_node *node,
 	folio_put(folio);
 }
 
-static int drop_stable(struct ksm_index *index, struct ksm_rmap_item *item,
-		       enum ksm_folio_lock lock)
+/**
+ * ksm_index_del_item() - take an item out of the unstable tree
+ * @index: the index
+ * @item: unstable item; loose afterwards
+ */
+void ksm_index_del_item(struct ksm_index *index, struct ksm_rmap_item *item)
 {
-	struct ksm_stable_node *node = item->node;
-	struct folio *folio = lock_node(index, node, lock);
-	struct ksm_rmap_item *orphan;
-	int err = 0;
-
-	if (IS_ERR_OR_NULL(folio))
-		return PTR_ERR_OR_ZERO(folio);
-	if (ksm_item_needed(item, folio)) {
-		orphan = ksm_item_alloc();
-		if (orphan)
-			detach_leaving(index, item, orphan);
-		else
-			err = -ENOMEM;
-	} else {
-		ksm_index_detach(index, item);
-	}
-	unlock_node(index, node, folio);
-	return err;
-}
-
-static void drop_unstable(struct ksm_index *index, struct ksm_rmap_item *item)
-{
+	VM_WARN_ON_ONCE(item->state != KSM_ITEM_UNSTABLE);
 	rb_erase(&item->rb, &index->unstable);
 	item->state = KSM_ITEM_LOOSE;
 	index->pages_unshared--;
 }
 
-/**
- * ksm_index_drop_item() - take an item out of whichever tree it is in
- * @index: the index
- * @item: any item
- * @lock: how to get the lock of the KSM page if the item is stable, not
- *	KSM_FOLIO_NOLOCK; the caller must hold no folio lock if it is to be waited
- *	for
- *
- * Who has the lock may be migrating the page: there may be no mapping of it at the
- * moment, which does not mean that there will be none. So ksmd does not wait, it
- * comes by again. A stable node is given up with its last mapping.
- *
- * Return: 0, and the item is loose; -EBUSY if the lock was tried in vain; -ENOMEM
- * without memory for an orphan in the place of the item.
- */
-int ksm_index_drop_item(struct ksm_index *index, struct ksm_rmap_item *item,
-			enum ksm_folio_lock lock)
-{
-	if (item->state == KSM_ITEM_STABLE)
-		return drop_stable(index, item, lock);
-	if (item->state == KSM_ITEM_UNSTABLE)
-		drop_unstable(index, item);
-	return 0;
-}
-
-/* As drop_stable(), but if an orphan is needed, the item becomes it. */
 static int free_stable(struct ksm_index *index, struct ksm_rmap_item *item,
 		       enum ksm_folio_lock lock)
 {
@@ -483,7 +439,7 @@ static int free_stable(struct ksm_index *index, struct ksm_rmap_item *item,
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
 	if (folio && ksm_item_needed(item, folio)) {
-		detach_leaving(index, item, item);
+		make_orphan(index, item);
 	} else {
 		if (folio)
 			ksm_index_detach(index, item);
@@ -498,7 +454,14 @@ static int free_stable(struct ksm_index *index, struct ksm_rmap_item *item,
  * ksm_index_free_item() - free an item, in whichever tree it is
  * @index: the index
  * @item: any item
- * @lock: as for ksm_index_drop_item()
+ * @lock: how to get the lock of the KSM page if the item is stable, not
+ *	KSM_FOLIO_NOLOCK; the caller must hold no folio lock if it is to be waited
+ *	for
+ *
+ * Who has the lock may be migrating the page: there may be no mapping of it at the
+ * moment, which does not mean that there will be none. So ksmd does not wait, it
+ * comes by again. A stable node is given up with its last mapping; as long as
+ * others' mappings are found through the item only, it stays there as an orphan.
  *
  * Return: 0, and the item is not the caller's any more; -EBUSY if the lock was
  * tried in vain, and nothing has changed.
@@ -509,7 +472,7 @@ int ksm_index_free_item(struct ksm_index *index, struct ksm_rmap_item *item,
 	if (item->state == KSM_ITEM_STABLE)
 		return free_stable(index, item, lock);
 	if (item->state == KSM_ITEM_UNSTABLE)
-		drop_unstable(index, item);
+		ksm_index_del_item(index, item);
 	ksm_item_free(item);
 	return 0;
 }
@@ -590,20 +553,47 @@ struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,
 	return NULL;
 }
 
-/* The next other item with the same key, or the first if @after is NULL. */
+/* The next item with the key but one, or the first if @after is NULL. */
 static struct ksm_rmap_item *next_waiting(struct ksm_index *index,
-					  struct ksm_rmap_item *item,
+					  const struct ksm_key *key,
+					  struct ksm_rmap_item *except,
 					  struct ksm_rmap_item *after)
 {
 	struct rb_node *rb;
 
 	if (after)
-		rb = rb_next_match(&item->key, &after->rb, unstable_cmp);
+		rb = rb_next_match(key, &after->rb, unstable_cmp);
 	else
-		rb = rb_find_first(&item->key, &index->unstable, unstable_cmp);
-	if (rb_unstable(rb) == item)
-		rb = rb_next_match(&item->key, rb, unstable_cmp);
+		rb = rb_find_first(key, &index->unstable, unstable_cmp);
+	if (rb && rb_unstable(rb) == except)
+		rb = rb_next_match(key, rb, unstable_cmp);
 	return rb_unstable(rb);
+}
+
+/**
+ * ksm_index_has_key() - is there anything with a key, in either tree?
+ * @index: the index
+ * @key: the key
+ *
+ * Return: whether there is, be it full, held by somebody, or of other bytes.
+ */
+bool ksm_index_has_key(struct ksm_index *index, const struct ksm_key *key)
+{
+	return rb_find(key, &index->stable, stable_cmp) ||
+	       rb_find(key, &index->unstable, unstable_cmp);
+}
+
+/**
+ * ksm_index_is_alone() - does an item have its key for itself?
+ * @index: the index
+ * @item: unstable item
+ *
+ * Return: whether there is nothing else with this key.
+ */
+bool ksm_index_is_alone(struct ksm_index *index, struct ksm_rmap_item *item)
+{
+	return !rb_find(&item->key, &index->stable, stable_cmp) &&
+	       !next_waiting(index, &item->key, item, NULL);
 }
 
 /* Can this page of an item be a twin of that one? */
@@ -615,34 +605,48 @@ static bool is_twin(const struct ksm_key *key, struct page *page,
 	return pages_identical(page, twin_page);
 }
 
+/* Of two pages in one huge page, which is to be split, both are held by the caller. */
+static bool can_be_had(struct page *page, struct page *twin_page)
+{
+	return page_folio(page) == page_folio(twin_page) ||
+	       !ksm_page_held(twin_page);
+}
+
 /**
  * ksm_index_find_item() - find another page with the same bytes
  * @index: the index
- * @item: item with its key set, loose or unstable
- * @page: its page; the caller holds a reference
+ * @key: of the bytes
+ * @except: unstable item of @page, or NULL if it has none
+ * @page: the page; the caller holds a reference
  * @twin_page: where to put the page found, with a reference for the caller
  *
- * Return: an unstable item other than @item; NULL if there is none;
+ * A page that somebody holds cannot be merged at present, and must not keep others
+ * with the same bytes from each other: it is passed over.
+ *
+ * Return: an unstable item other than @except; NULL if there is none;
  * ERR_PTR(-EEXIST) if there is one whose page is @page itself, shared by fork:
  * then there is nothing to merge, and one entry in the tree is enough.
  */
 struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
-					  struct ksm_rmap_item *item,
+					  const struct ksm_key *key,
+					  struct ksm_rmap_item *except,
 					  struct page *page,
 					  struct page **twin_page)
 {
-	struct ksm_rmap_item *twin = next_waiting(index, item, NULL), *next;
+	struct ksm_rmap_item *twin = next_waiting(index, key, except, NULL);
+	struct ksm_rmap_item *next;
 	int compares = KSM_MAX_COMPARES;
 	struct page *found;
 
 	for (; twin && compares--; twin = next) {
-		next = next_waiting(index, item, twin);
-		found = ksm_item_page(twin);
+		next = next_waiting(index, key, except, twin);
+		found = ksm_page_at(twin->mm, twin->address);
 		if (found == page) {
 			put_page(found);
 			return ERR_PTR(-EEXIST);
 		}
-		if (found && is_twin(&item->key, page, found)) {
+		if (found && is_twin(key, page, found) &&
+		    can_be_had(page, found)) {
 			*twin_page = found;
 			return twin;
 		}

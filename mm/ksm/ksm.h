@@ -10,8 +10,10 @@
  *	sysfs.c		knobs and counters in /sys/kernel/mm/ksm
  *	ksmd.c		the thread: when to work, when to sleep; the domain
  *	pass.c		what becomes of one page: look up, merge, or wait
- *	scan.c		from a cursor to the next page; the checksum
- *	slot.c		which mm's take part, and the rmap_items of each
+ *	scan.c		from a cursor to the next batch of pages; the checksum
+ *	slot.c		which mm's take part, and what is known of their pages
+ *	block.c		what is known of each page, in eight bytes
+ *	filter.c	has a checksum been seen twice?
  *	index.c		stable and unstable tree: from a checksum to a twin
  *	merge.c		from two equal pages to one, in the page table
  *	unmerge.c	and back, by copying
@@ -22,8 +24,10 @@
  * The nouns:
  *
  *	domain		owns everything below; there is one so far
- *	mm_slot		an mm that takes part, and its rmap_items
- *	rmap_item	what is known of one page of one mm
+ *	mm_slot		an mm that takes part, and what is known of its pages
+ *	entry		what is known of a page: a checksum, or an rmap_item
+ *	block		the entries of 512 pages in a row
+ *	rmap_item	a page that is in one of the trees
  *	stable node	a KSM page and the rmap_items that map it
  *	KSM page	an anonymous page whose folio->mapping leads to a stable
  *			node: write-protected everywhere, so its bytes never
@@ -62,6 +66,8 @@
  * that nobody else holds it, and all its bytes compare equal (merge.c).
  */
 
+#include <linux/bitmap.h>
+#include <linux/bits.h>
 #include <linux/hashtable.h>
 #include <linux/ksm.h>
 #include <linux/list.h>
@@ -88,7 +94,7 @@ struct ksm_key {
 
 /**
  * enum ksm_item_state - where an rmap_item is
- * @KSM_ITEM_LOOSE: in no tree; its page changed, or could not be merged
+ * @KSM_ITEM_LOOSE: in no tree: just made, or its KSM page is gone
  * @KSM_ITEM_UNSTABLE: in the unstable tree, to be found by a twin
  * @KSM_ITEM_STABLE: on the list of a stable node: it maps a KSM page
  */
@@ -99,7 +105,7 @@ enum ksm_item_state {
 };
 
 /**
- * struct ksm_rmap_item - what is known of one page of one mm
+ * struct ksm_rmap_item - a page of an mm that is in one of the trees
  * @mm: the mm; kept by the reference of its slot; NULL for an orphan
  * @address: page-aligned virtual address
  * @key: of the bytes last read, unless stable
@@ -110,8 +116,8 @@ enum ksm_item_state {
  * @node: the stable node, if stable
  * @link: in @node's list, if stable
  * @state: which of the above hold
- * @age: how often its page, not a KSM page, has come by
- * @skips: how many more times it is to be passed over
+ *
+ * Aligned, so that an entry that points to it has room for a counter.
  */
 struct ksm_rmap_item {
 	struct mm_struct *mm;
@@ -131,8 +137,55 @@ struct ksm_rmap_item {
 		};
 	};
 	enum ksm_item_state state;
-	u8 age;
-	u8 skips;
+} __aligned(64);
+
+/*
+ * An entry: see block.c. It is 0, or a pointer to an rmap_item, or has KSM_ENTRY_SUM
+ * and the checksum of the page. KSM_ENTRY_QUIET says that it has not changed, and
+ * that it has no twin. The bits of KSM_ENTRY_SKIPS count for how many passes the
+ * page has not been looked at, since nobody accessed it.
+ */
+#define KSM_CHECKSUM_BITS	48
+#define KSM_ENTRY_SUM		BIT_ULL(0)
+#define KSM_ENTRY_SKIPS_SHIFT	1
+#define KSM_ENTRY_SKIPS		GENMASK_ULL(5, 1)
+#define KSM_ENTRY_QUIET		BIT_ULL(6)
+
+/* Skipping so many pages takes about as long as looking at one. */
+#define KSM_SKIPS_PER_PAGE	16
+
+#define KSM_BLOCK_PAGES		512
+#define KSM_BLOCK_SHIFT		(PAGE_SHIFT + 9)
+#define KSM_BLOCK_MASK		(~((1UL << KSM_BLOCK_SHIFT) - 1))
+
+/**
+ * struct ksm_block - the entries of KSM_BLOCK_PAGES pages in a row
+ * @present: which pages have one
+ * @nr: how many
+ * @room: for how many there is memory; a power of two
+ * @entry: one after the other
+ */
+struct ksm_block {
+	DECLARE_BITMAP(present, KSM_BLOCK_PAGES);
+	u16 nr;
+	u16 room;
+	u64 *entry;
+};
+
+struct ksm_filter_layer;
+
+/**
+ * struct ksm_filter - which checksums were seen more than once
+ * @layers: what was noted in this pass
+ * @before: what was noted in the pass before
+ * @noted: pages noted in this pass
+ * @stuck: there was no memory to let it grow in this pass
+ */
+struct ksm_filter {
+	struct ksm_filter_layer *layers;
+	struct ksm_filter_layer *before;
+	unsigned long noted;
+	bool stuck;
 };
 
 /**
@@ -186,12 +239,12 @@ struct ksm_index {
 /**
  * struct ksm_mm_slot - an mm that takes part
  * @slot: in the list and hash of slots; holds a reference (mm_count) to the mm
- * @items: rmap_items by page number. Only grows while the cursor stands on this
- *	slot, which is why an exit may free a slot that has none.
+ * @blocks: by number. Only grows while the cursor stands on this slot, which is
+ *	why an exit may free a slot that has none.
  */
 struct ksm_mm_slot {
 	struct mm_slot slot;
-	struct xarray items;
+	struct xarray blocks;
 };
 
 #define KSM_SLOTS_HASH_BITS	10
@@ -211,15 +264,64 @@ struct ksm_slots {
 };
 
 /**
+ * struct ksm_batch - pages of one block that a step of the scan looks at
+ * @slot: slot of the mm
+ * @base: address of the first page of the block
+ * @flat: the block's entries, laid out; those of @slot are out of date meanwhile
+ * @found: which pages have something to know of
+ * @nr: how many pages are to be looked at
+ * @skipped: how many need not be, since nobody accessed them
+ * @index: number of the page in the block
+ * @page: the page, with a reference; NULL if it must be looked up again
+ * @sum: its checksum
+ * @nid: its node, as in a key
+ * @unread: its checksum is known to be as before
+ * @waiting: it is in the unstable tree, where a page of the same batch may find it
+ * @budget: when to stop, in the unit of batch_cost()
+ * @cleared: accessed bits were cleared
+ * @young_end: end of the entries that were accessed, as was found already
+ * @huge: address of the huge mapping that was met last
+ * @huge_young: it had been accessed
+ */
+struct ksm_batch {
+	struct ksm_mm_slot *slot;
+	unsigned long base;
+	u64 flat[KSM_BLOCK_PAGES];
+	DECLARE_BITMAP(found, KSM_BLOCK_PAGES);
+	unsigned int nr;
+	unsigned int skipped;
+	u16 index[KSM_BLOCK_PAGES];
+	struct page *page[KSM_BLOCK_PAGES];
+	u64 sum[KSM_BLOCK_PAGES];
+	int nid[KSM_BLOCK_PAGES];
+	DECLARE_BITMAP(unread, KSM_BLOCK_PAGES);
+	DECLARE_BITMAP(waiting, KSM_BLOCK_PAGES);
+	unsigned int budget;
+	bool cleared;
+	unsigned long young_end;
+	unsigned long huge;
+	bool huge_young;
+};
+
+/**
  * struct ksm_scanner - where a pass has got to within the cursor's slot
  * @address: next page to look at
  * @offered: a mergeable VMA was met in this slot
  * @passes: passes completed
+ * @unflushed: steps in this mm since the TLB was flushed, in which accessed bits
+ *	were cleared
+ * @filter: which checksums are worth a look
+ * @batch: what is looked at now
+ * @scratch: room to lay a block out
  */
 struct ksm_scanner {
 	unsigned long address;
 	bool offered;
 	unsigned long passes;
+	unsigned int unflushed;
+	struct ksm_filter filter;
+	struct ksm_batch *batch;
+	u64 *scratch;
 };
 
 /**
@@ -280,7 +382,9 @@ struct ksm_advisor {
  * @smart_scan: pass over pages that were looked at in vain several times
  * @pages_scanned: pages looked at since boot
  * @pages_skipped: pages passed over since boot
- * @nr_items: rmap_items in use
+ * @bytes_read: bytes of page content read to make checksums
+ * @nr_pages: pages with an entry
+ * @nr_quiet: entries with KSM_ENTRY_QUIET
  */
 struct ksm_domain {
 	struct mutex lock; /* outermost; see above */
@@ -300,7 +404,9 @@ struct ksm_domain {
 	bool smart_scan;
 	unsigned long pages_scanned;
 	unsigned long pages_skipped;
-	unsigned long nr_items;
+	u64 bytes_read;
+	unsigned long nr_pages;
+	unsigned long nr_quiet;
 };
 
 /**
@@ -340,7 +446,10 @@ static inline int ksm_sysfs_init(void)
 void ksm_pass(struct ksm_domain *d, unsigned int nr_pages);
 
 /* scan.c */
-struct ksm_rmap_item *ksm_scan_next(struct ksm_domain *d, struct page **page);
+int ksm_scan_init(struct ksm_scanner *scanner);
+void ksm_scan_exit(struct ksm_scanner *scanner);
+bool ksm_scan_begin(struct ksm_domain *d, u64 budget);
+unsigned int ksm_scan_end(struct ksm_domain *d);
 u64 ksm_checksum(struct page *page);
 bool ksm_checksum_is_zero(u64 checksum);
 void ksm_checksum_init(void);
@@ -351,13 +460,32 @@ void ksm_slots_free(void);
 struct ksm_mm_slot *ksm_slots_first(struct ksm_domain *d);
 struct ksm_mm_slot *ksm_slots_next(struct ksm_domain *d, bool remove);
 void ksm_slots_rewind(struct ksm_domain *d);
-struct ksm_rmap_item *ksm_slot_item(struct ksm_domain *d,
-				    struct ksm_mm_slot *slot,
-				    unsigned long address);
+void ksm_slot_set(struct ksm_domain *d, struct ksm_mm_slot *slot, u64 *entry,
+		  u64 value);
+bool ksm_slot_forget_page(struct ksm_domain *d, struct ksm_mm_slot *slot,
+			  u64 *entry, enum ksm_folio_lock lock);
 void ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
 		     unsigned long start, unsigned long end,
 		     enum ksm_folio_lock lock);
-long ksm_profit(unsigned long pages, unsigned long items);
+long ksm_profit(unsigned long saved, unsigned long pages, unsigned long items);
+
+/* block.c */
+int ksm_block_slab_init(void);
+void ksm_block_slab_free(void);
+void ksm_block_unpack(const struct ksm_block *block, u64 *flat);
+void ksm_block_pack(struct ksm_block *block, const u64 *flat);
+struct ksm_block *ksm_block_find(struct xarray *blocks, unsigned long address);
+struct ksm_block *ksm_block_reserve(struct xarray *blocks,
+				    unsigned long address, const u64 *flat,
+				    unsigned int more);
+void ksm_block_tidy(struct xarray *blocks, unsigned long address);
+
+/* filter.c */
+bool ksm_filter_reserve(struct ksm_filter *filter, unsigned int pages);
+bool ksm_filter_note(struct ksm_filter *filter, u64 checksum);
+void ksm_filter_mark(struct ksm_filter *filter, u64 checksum);
+void ksm_filter_next(struct ksm_filter *filter);
+void ksm_filter_clear(struct ksm_filter *filter);
 
 /* index.c */
 int ksm_index_slab_init(void);
@@ -375,8 +503,9 @@ void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
 		      struct ksm_rmap_item *item);
 void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item);
 void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item);
-int ksm_index_drop_item(struct ksm_index *index, struct ksm_rmap_item *item,
-			enum ksm_folio_lock lock);
+void ksm_index_del_item(struct ksm_index *index, struct ksm_rmap_item *item);
+bool ksm_index_has_key(struct ksm_index *index, const struct ksm_key *key);
+bool ksm_index_is_alone(struct ksm_index *index, struct ksm_rmap_item *item);
 int ksm_index_free_item(struct ksm_index *index, struct ksm_rmap_item *item,
 			enum ksm_folio_lock lock);
 struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,
@@ -384,7 +513,8 @@ struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,
 					    struct page *page,
 					    struct folio **kfolio);
 struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
-					  struct ksm_rmap_item *item,
+					  const struct ksm_key *key,
+					  struct ksm_rmap_item *except,
 					  struct page *page,
 					  struct page **twin_page);
 void ksm_index_prune(struct ksm_index *index);
@@ -414,21 +544,45 @@ int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
 int ksm_unmerge_item(struct ksm_rmap_item *item);
 
 /* walk.c */
+
+/**
+ * struct ksm_spot - an entry of a page table that a walk has come to
+ * @vma: VMA of the walk
+ * @address: page-aligned address
+ * @pmd: entry of the upper table
+ * @ptep: the entry; NULL within a huge mapping
+ * @pte: what it is; empty within a huge mapping
+ * @page: the page it maps; NULL if it maps none, or a special one
+ */
+struct ksm_spot {
+	struct vm_area_struct *vma;
+	unsigned long address;
+	pmd_t *pmd;
+	pte_t *ptep;
+	pte_t pte;
+	struct page *page;
+};
+
+typedef bool (*ksm_visit_t)(struct ksm_spot *spot, void *private);
 typedef bool (*ksm_match_t)(pte_t pte, struct page *page);
 
-bool ksm_match_anon(pte_t pte, struct page *page);
+bool ksm_is_anon(struct page *page);
+unsigned long ksm_walk_table(struct vm_area_struct *vma, unsigned long start,
+			     ksm_visit_t visit, void *private);
 unsigned long ksm_walk_next(struct vm_area_struct *vma, unsigned long start,
 			    unsigned long end, ksm_match_t match,
 			    struct page **page);
+void ksm_flush_page(struct vm_area_struct *vma, struct page *page,
+		    unsigned long address);
 
 /* rmap.c */
 struct folio *ksm_node_folio(struct ksm_stable_node *node,
 			     enum ksm_folio_lock lock);
 void ksm_folio_set_node(struct folio *folio, struct ksm_stable_node *node);
 struct ksm_stable_node *ksm_folio_node(struct folio *folio);
-struct vm_area_struct *ksm_vma_lock(struct ksm_rmap_item *item);
+struct vm_area_struct *ksm_vma_lock(struct mm_struct *mm, unsigned long address);
 void ksm_vma_unlock(struct vm_area_struct *vma);
-struct page *ksm_item_page(struct ksm_rmap_item *item);
+struct page *ksm_page_at(struct mm_struct *mm, unsigned long address);
 bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio);
 
 /* advisor.c */
@@ -462,6 +616,63 @@ static inline bool ksm_exiting(struct mm_struct *mm)
 static inline bool ksm_vma_offered(struct vm_area_struct *vma)
 {
 	return (vma->vm_flags & VM_MERGEABLE) && vma->anon_vma;
+}
+
+/**
+ * ksm_entry_item() - get the rmap_item of an entry
+ * @entry: any entry
+ *
+ * Return: the item; NULL if the entry has none.
+ */
+static inline struct ksm_rmap_item *ksm_entry_item(u64 entry)
+{
+	if (entry & KSM_ENTRY_SUM)
+		return NULL;
+	return (void *)(unsigned long)(entry & ~KSM_ENTRY_SKIPS);
+}
+
+/**
+ * ksm_item_entry() - make the entry of an rmap_item
+ * @item: the item
+ *
+ * Return: the entry.
+ */
+static inline u64 ksm_item_entry(struct ksm_rmap_item *item)
+{
+	return (unsigned long)item;
+}
+
+/**
+ * ksm_sum_entry() - make the entry of a page of which only the checksum is known
+ * @checksum: the checksum
+ *
+ * Return: the entry, without KSM_ENTRY_QUIET.
+ */
+static inline u64 ksm_sum_entry(u64 checksum)
+{
+	return checksum << (64 - KSM_CHECKSUM_BITS) | KSM_ENTRY_SUM;
+}
+
+/**
+ * ksm_entry_sum() - get the checksum of an entry
+ * @entry: entry with KSM_ENTRY_SUM
+ *
+ * Return: the checksum.
+ */
+static inline u64 ksm_entry_sum(u64 entry)
+{
+	return entry >> (64 - KSM_CHECKSUM_BITS);
+}
+
+/**
+ * ksm_block_end() - where the block of a page ends
+ * @address: address of any page
+ *
+ * Return: address of the first page of the next block.
+ */
+static inline unsigned long ksm_block_end(unsigned long address)
+{
+	return (address & KSM_BLOCK_MASK) + ~KSM_BLOCK_MASK + 1;
 }
 
 #endif /* __MM_KSM_KSM_H */

@@ -6,6 +6,7 @@
  * run is 1 and something is offered; otherwise it sleeps until that is so.
  */
 
+#include <linux/debugfs.h>
 #include <linux/freezer.h>
 #include <linux/init.h>
 #include <linux/kthread.h>
@@ -150,6 +151,7 @@ static int unmerge_all(struct ksm_domain *d)
 	}
 	/* A page that is mapped by an mm in the midst of its exit is left. */
 	ksm_index_clear(&d->index);
+	ksm_filter_clear(&d->scanner.filter);
 	d->scanner.passes = 0;
 	return 0;
 }
@@ -318,15 +320,28 @@ static int __init slabs_init(struct ksm_domain *d)
 
 	if (err)
 		return err;
+	err = ksm_block_slab_init();
+	if (err)
+		goto free_index;
 	err = ksm_slots_init(d);
 	if (err)
-		ksm_index_slab_free();
+		goto free_block;
+	err = ksm_scan_init(&d->scanner);
+	if (!err)
+		return 0;
+	ksm_slots_free();
+free_block:
+	ksm_block_slab_free();
+free_index:
+	ksm_index_slab_free();
 	return err;
 }
 
-static void __init slabs_free(void)
+static void __init slabs_free(struct ksm_domain *d)
 {
+	ksm_scan_exit(&d->scanner);
 	ksm_slots_free();
+	ksm_block_slab_free();
 	ksm_index_slab_free();
 }
 
@@ -356,12 +371,15 @@ static int __init ksm_init(void)
 #ifdef CONFIG_MEMORY_HOTREMOVE
 	hotplug_memory_notifier(memory_callback, KSM_CALLBACK_PRI);
 #endif
+	/* For those who measure; not part of the interface. */
+	debugfs_create_u64("bytes_read", 0444, debugfs_create_dir("ksm", NULL),
+			   &d->bytes_read);
 	return 0;
 
 stop:
 	kthread_stop(thread);
 free:
-	slabs_free();
+	slabs_free(d);
 	return err;
 }
 subsys_initcall(ksm_init);

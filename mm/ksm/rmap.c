@@ -21,6 +21,9 @@
 #include "../internal.h"
 #include "ksm.h"
 
+/* A crowd of forked processes is not to make ksmd, or a fault, look for long. */
+#define KSM_MAX_ANCHORS	1024
+
 static void *node_mapping(struct ksm_stable_node *node)
 {
 	return (void *)((unsigned long)node | PAGE_MAPPING_KSM);
@@ -136,21 +139,21 @@ struct folio *ksm_node_folio(struct ksm_stable_node *node,
 }
 
 /**
- * ksm_vma_lock() - find the VMA of an rmap_item, and keep it
- * @item: the item; domain->lock is held
+ * ksm_vma_lock() - find the VMA of an address, and keep it
+ * @mm: an mm that ksmd knows; domain->lock is held
+ * @address: an address
  *
- * Return: the VMA, offered, with its mm's mmap_lock held for reading until
+ * Return: the VMA, offered, with @mm's mmap_lock held for reading until
  * ksm_vma_unlock(); NULL if the address is not offered any more or the mm is
  * exiting, with nothing held.
  */
-struct vm_area_struct *ksm_vma_lock(struct ksm_rmap_item *item)
+struct vm_area_struct *ksm_vma_lock(struct mm_struct *mm, unsigned long address)
 {
-	struct mm_struct *mm = item->mm;
 	struct vm_area_struct *vma = NULL;
 
 	mmap_read_lock(mm);
 	if (!ksm_exiting(mm))
-		vma = vma_lookup(mm, item->address);
+		vma = vma_lookup(mm, address);
 	if (vma && ksm_vma_offered(vma))
 		return vma;
 	mmap_read_unlock(mm);
@@ -168,25 +171,25 @@ void ksm_vma_unlock(struct vm_area_struct *vma)
 
 static bool match_unshared(pte_t pte, struct page *page)
 {
-	return ksm_match_anon(pte, page) && !PageKsm(page);
+	return ksm_is_anon(page) && !PageKsm(page);
 }
 
 /**
- * ksm_item_page() - get the page that an rmap_item is about
- * @item: the item; domain->lock is held, mmap_lock is not
+ * ksm_page_at() - get the page at an address
+ * @mm: an mm that ksmd knows; domain->lock is held, mmap_lock is not
+ * @address: page-aligned address
  *
  * Return: the anonymous page, not yet a KSM page, that is mapped there now, with
  * a reference for the caller; NULL if there is none.
  */
-struct page *ksm_item_page(struct ksm_rmap_item *item)
+struct page *ksm_page_at(struct mm_struct *mm, unsigned long address)
 {
-	struct vm_area_struct *vma = ksm_vma_lock(item);
+	struct vm_area_struct *vma = ksm_vma_lock(mm, address);
 	struct page *page = NULL;
 
 	if (!vma)
 		return NULL;
-	ksm_walk_next(vma, item->address, item->address + PAGE_SIZE,
-		      match_unshared, &page);
+	ksm_walk_next(vma, address, address + PAGE_SIZE, match_unshared, &page);
 	ksm_vma_unlock(vma);
 	return page;
 }
@@ -272,11 +275,12 @@ void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
 
 /*
  * Would a walk from this node find a mapping at this address, even without one of
- * the items?
+ * the items? No, if that takes more items to find out than @budget.
  */
 static bool node_covers(struct ksm_stable_node *node,
 			struct ksm_rmap_item *without,
-			struct vm_area_struct *vma, unsigned long addr)
+			struct vm_area_struct *vma, unsigned long addr,
+			int *budget)
 {
 	pgoff_t index = linear_page_index(vma, addr);
 	struct ksm_rmap_item *item;
@@ -284,6 +288,8 @@ static bool node_covers(struct ksm_stable_node *node,
 
 	for (item = next_anchor(node, NULL); item;
 	     item = next_anchor(node, item)) {
+		if (--*budget < 0)
+			return false;
 		if (item == without || item->index != index)
 			continue;
 		list_for_each_entry(avc, &vma->anon_vma_chain, same_vma) {
@@ -314,11 +320,13 @@ static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
  * way is no trouble: a child's VMA is visited after its parent's, so either the
  * parent still has the mapping, or the child has it already.
  *
- * Return: whether some VMA maps the page that a walk without @item would miss.
+ * Return: whether some VMA maps the page that a walk without @item would miss; or
+ * that might, if it takes too long to find out: an orphan too many does no harm.
  */
 bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio)
 {
 	struct anon_vma *anon_vma = item->anon_vma;
+	int budget = KSM_MAX_ANCHORS;
 	struct anon_vma_chain *avc;
 	bool needed = false;
 
@@ -331,7 +339,8 @@ bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio)
 
 		cond_resched();
 		needed = mapped_at(folio, avc->vma, addr) &&
-			 !node_covers(item->node, item, avc->vma, addr);
+			 !node_covers(item->node, item, avc->vma, addr,
+				      &budget);
 		if (needed)
 			break;
 	}
@@ -348,13 +357,14 @@ static bool swapin_as_is(struct folio *folio, struct vm_area_struct *vma,
 {
 	struct anon_vma *anon_vma = folio_anon_vma(folio);
 	struct ksm_stable_node *node;
+	int budget = KSM_MAX_ANCHORS;
 
 	if (folio_test_large(folio))
 		return true;
 	if (folio_test_ksm(folio)) {
 		node = ksm_folio_node(folio);
 		return node && (vma->vm_flags & VM_MERGEABLE) &&
-		       node_covers(node, NULL, vma, addr) &&
+		       node_covers(node, NULL, vma, addr, &budget) &&
 		       !(READ_ONCE(ksm_domain.run) & KSM_RUN_UNMERGE);
 	}
 	if (!anon_vma)

@@ -20,10 +20,10 @@
 #include "ksm.h"
 
 /*
- * Memory that tracking a page takes: its item, and its share of an xarray node
- * (576 bytes for 64 entries) in a densely populated range.
+ * Memory that tracking a page takes: its entry in a well filled block, and its
+ * share of the filter.
  */
-#define KSM_ITEM_COST	(sizeof(struct ksm_rmap_item) + 9)
+#define KSM_PAGE_COST	(9 + 4)
 
 static struct kmem_cache *slot_cache;
 
@@ -69,7 +69,7 @@ static void slot_free(struct ksm_mm_slot *slot)
 {
 	struct mm_struct *mm = slot->slot.mm;
 
-	VM_WARN_ON_ONCE(!xa_empty(&slot->items));
+	VM_WARN_ON_ONCE(!xa_empty(&slot->blocks));
 	mm_slot_free(slot_cache, slot);
 	clear_bit(MMF_VM_MERGEABLE, &mm->flags);
 	mmdrop(mm);
@@ -132,71 +132,91 @@ void ksm_slots_rewind(struct ksm_domain *d)
 	spin_unlock(&d->slots.lock);
 }
 
-static void count_items(struct ksm_domain *d, struct mm_struct *mm, int nr)
+/**
+ * ksm_slot_set() - change an entry, and what counts them
+ * @d: domain; its lock is held
+ * @slot: slot of the mm
+ * @entry: the entry
+ * @value: its new value
+ *
+ * What the old value leads to is the caller's to take care of.
+ */
+void ksm_slot_set(struct ksm_domain *d, struct ksm_mm_slot *slot, u64 *entry,
+		  u64 value)
 {
-	mm->ksm_rmap_items += nr;
-	d->nr_items += nr;
+	const u64 quiet = KSM_ENTRY_SUM | KSM_ENTRY_QUIET;
+	int pages = !!value - !!*entry;
+
+	d->nr_pages += pages;
+	slot->slot.mm->ksm_rmap_items += pages;
+	d->nr_quiet += ((value & quiet) == quiet) - ((*entry & quiet) == quiet);
+	*entry = value;
 }
 
 /**
- * ksm_slot_item() - get the rmap_item of a page, making it if need be
+ * ksm_slot_forget_page() - drop what is known of a page
  * @d: domain; its lock is held
  * @slot: slot that the cursor stands on
- * @address: page-aligned address
+ * @entry: entry of the page
+ * @lock: how to get the lock of a KSM page; see ksm_index_free_item()
  *
- * Return: the item, which stays until ksm_slot_forget(); NULL without memory.
+ * Return: whether it was dropped; else the lock was tried in vain.
  */
-struct ksm_rmap_item *ksm_slot_item(struct ksm_domain *d,
-				    struct ksm_mm_slot *slot,
-				    unsigned long address)
+bool ksm_slot_forget_page(struct ksm_domain *d, struct ksm_mm_slot *slot,
+			  u64 *entry, enum ksm_folio_lock lock)
 {
-	unsigned long index = address >> PAGE_SHIFT;
-	struct ksm_rmap_item *item = xa_load(&slot->items, index);
-	void *old;
+	struct ksm_rmap_item *item = ksm_entry_item(*entry);
 
-	if (item)
-		return item;
-	item = ksm_item_alloc();
-	if (!item)
-		return NULL;
-	item->mm = slot->slot.mm;
-	item->address = address;
-	item->key.nid = NUMA_NO_NODE;
-	old = xa_store(&slot->items, index, item,
-		       GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
-	if (xa_is_err(old)) {
-		ksm_item_free(item);
-		return NULL;
-	}
-	count_items(d, item->mm, 1);
-	return item;
+	if (item && ksm_index_free_item(&d->index, item, lock))
+		return false;
+	ksm_slot_set(d, slot, entry, 0);
+	return true;
+}
+
+/* The part of a block that lies within a range. */
+static void forget_block(struct ksm_domain *d, struct ksm_mm_slot *slot,
+			 struct ksm_block *block, unsigned long base,
+			 unsigned long start, unsigned long end,
+			 enum ksm_folio_lock lock)
+{
+	unsigned int i, from = 0, to = KSM_BLOCK_PAGES;
+	u64 *flat = d->scanner.scratch;
+
+	if (start > base)
+		from = (start - base) >> PAGE_SHIFT;
+	if (end - base < to * PAGE_SIZE)
+		to = (end - base) >> PAGE_SHIFT;
+	ksm_block_unpack(block, flat);
+	for (i = from; i < to; i++)
+		if (flat[i])
+			ksm_slot_forget_page(d, slot, &flat[i], lock);
+	ksm_block_pack(block, flat);
+	ksm_block_tidy(&slot->blocks, base);
 }
 
 /**
- * ksm_slot_forget() - drop the rmap_items of a range where no page is left
+ * ksm_slot_forget() - drop what is known of a range where no page is left
  * @d: domain; its lock is held
  * @slot: slot that the cursor stands on
  * @start: page-aligned start of the range
  * @end: end of the range, exclusive; ULONG_MAX for everything from @start
  * @lock: KSM_FOLIO_LOCK to wait for the locks of KSM pages, KSM_FOLIO_TRYLOCK to
- *	leave the rmap_items of locked ones for the next pass
+ *	leave locked ones for the next pass
  */
 void ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
 		     unsigned long start, unsigned long end,
 		     enum ksm_folio_lock lock)
 {
-	struct ksm_rmap_item *item;
-	unsigned long index;
+	struct ksm_block *block;
+	unsigned long nr;
 
 	if (start >= end)
 		return;
-	xa_for_each_range(&slot->items, index, item, start >> PAGE_SHIFT,
-			  (end - 1) >> PAGE_SHIFT) {
+	xa_for_each_range(&slot->blocks, nr, block, start >> KSM_BLOCK_SHIFT,
+			  (end - 1) >> KSM_BLOCK_SHIFT) {
 		cond_resched();
-		if (ksm_index_free_item(&d->index, item, lock))
-			continue;
-		xa_erase(&slot->items, index);
-		count_items(d, slot->slot.mm, -1);
+		forget_block(d, slot, block, nr << KSM_BLOCK_SHIFT, start, end,
+			     lock);
 	}
 }
 
@@ -234,7 +254,7 @@ int __ksm_enter(struct mm_struct *mm)
 
 	if (!slot)
 		return -ENOMEM;
-	xa_init(&slot->items);
+	xa_init(&slot->blocks);
 
 	spin_lock(&d->slots.lock);
 	first = list_empty(&d->slots.list);
@@ -265,7 +285,7 @@ static struct ksm_mm_slot *slot_release(struct ksm_slots *slots,
 	slot = mm_slot_entry(mm_slot, struct ksm_mm_slot, slot);
 	if (!mm_slot || slot == slots->cursor)
 		return NULL;
-	if (xa_empty(&slot->items)) {
+	if (xa_empty(&slot->blocks)) {
 		slot_unlink(slots, slot);
 		return slot;
 	}
@@ -484,14 +504,16 @@ int ksm_disable(struct mm_struct *mm)
 
 /**
  * ksm_profit() - weigh what merging saves against what tracking takes
- * @pages: pages saved
+ * @saved: pages saved
+ * @pages: pages with an entry
  * @items: rmap_items in use
  *
  * Return: bytes, negative if tracking takes more.
  */
-long ksm_profit(unsigned long pages, unsigned long items)
+long ksm_profit(unsigned long saved, unsigned long pages, unsigned long items)
 {
-	return pages * PAGE_SIZE - items * KSM_ITEM_COST;
+	return saved * PAGE_SIZE - pages * KSM_PAGE_COST -
+	       items * sizeof(struct ksm_rmap_item);
 }
 
 #ifdef CONFIG_PROC_FS
@@ -499,13 +521,15 @@ long ksm_profit(unsigned long pages, unsigned long items)
  * ksm_process_profit() - what merging saves for one mm
  * @mm: the mm
  *
- * Return: bytes, as ksm_profit().
+ * Return: bytes, as ksm_profit(); rmap_items of pages that wait for a twin are not
+ * counted, as they are few.
  */
 long ksm_process_profit(struct mm_struct *mm)
 {
-	return ksm_profit(READ_ONCE(mm->ksm_merging_pages) +
-			  mm_ksm_zero_pages(mm),
-			  READ_ONCE(mm->ksm_rmap_items));
+	unsigned long merging = READ_ONCE(mm->ksm_merging_pages);
+
+	return ksm_profit(merging + mm_ksm_zero_pages(mm),
+			  READ_ONCE(mm->ksm_rmap_items), merging);
 }
 
 static bool offers_something(struct mm_struct *mm)

@@ -117,7 +117,6 @@ KSM_COUNTER(pages_scanned, ksm_domain.pages_scanned);
 KSM_COUNTER(pages_skipped, ksm_domain.pages_skipped);
 KSM_COUNTER(pages_shared, ksm_domain.index.pages_shared);
 KSM_COUNTER(pages_sharing, ksm_domain.index.pages_sharing);
-KSM_COUNTER(pages_unshared, ksm_domain.index.pages_unshared);
 KSM_COUNTER(full_scans, ksm_domain.scanner.passes);
 KSM_COUNTER(stable_node_chains, ksm_domain.index.chains);
 KSM_COUNTER(stable_node_dups, ksm_domain.index.dups);
@@ -134,14 +133,27 @@ KSM_KNOB(advisor_max_pages_to_scan, ksm_domain.advisor.max_pages, ulong_show,
 KSM_KNOB(advisor_target_scan_time, ksm_domain.advisor.target_seconds,
 	 ulong_show, positive_store);
 
+/* Pages without a twin, whether or not an rmap_item waits for one. */
+static unsigned long pages_unshared(void)
+{
+	return READ_ONCE(ksm_domain.index.pages_unshared) +
+	       READ_ONCE(ksm_domain.nr_quiet);
+}
+
+static ssize_t pages_unshared_show(struct kobject *kobj,
+				   struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", pages_unshared());
+}
+KSM_ATTR_RO(pages_unshared);
+
 static ssize_t pages_volatile_show(struct kobject *kobj,
 				   struct kobj_attribute *attr, char *buf)
 {
-	struct ksm_index *index = &ksm_domain.index;
-	long pages = READ_ONCE(ksm_domain.nr_items) -
-		     READ_ONCE(index->pages_shared) -
-		     READ_ONCE(index->pages_sharing) -
-		     READ_ONCE(index->pages_unshared);
+	long pages = READ_ONCE(ksm_domain.nr_pages) -
+		     READ_ONCE(ksm_domain.index.pages_shared) -
+		     READ_ONCE(ksm_domain.index.pages_sharing) -
+		     pages_unshared();
 
 	/* The counters are read one by one, so the sum can be off. */
 	return sysfs_emit(buf, "%ld\n", max(pages, 0L));
@@ -158,11 +170,14 @@ KSM_ATTR_RO(ksm_zero_pages);
 static ssize_t general_profit_show(struct kobject *kobj,
 				   struct kobj_attribute *attr, char *buf)
 {
-	unsigned long pages = READ_ONCE(ksm_domain.index.pages_sharing) +
-			      atomic_long_read(&ksm_zero_pages);
+	struct ksm_index *index = &ksm_domain.index;
+	unsigned long sharing = READ_ONCE(index->pages_sharing);
+	unsigned long items = READ_ONCE(index->pages_shared) + sharing +
+			      READ_ONCE(index->pages_unshared);
 
 	return sysfs_emit(buf, "%ld\n",
-			  ksm_profit(pages, READ_ONCE(ksm_domain.nr_items)));
+			  ksm_profit(sharing + atomic_long_read(&ksm_zero_pages),
+				     READ_ONCE(ksm_domain.nr_pages), items));
 }
 KSM_ATTR_RO(general_profit);
 
@@ -314,7 +329,7 @@ static struct attribute *ksm_attrs[] = {
 	&pages_skipped_knob.attr.attr,
 	&pages_shared_knob.attr.attr,
 	&pages_sharing_knob.attr.attr,
-	&pages_unshared_knob.attr.attr,
+	&pages_unshared_attr.attr,
 	&pages_volatile_attr.attr,
 	&full_scans_knob.attr.attr,
 	&stable_node_chains_knob.attr.attr,

@@ -74,7 +74,7 @@ int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
  */
 int ksm_unmerge_item(struct ksm_rmap_item *item)
 {
-	struct vm_area_struct *vma = ksm_vma_lock(item);
+	struct vm_area_struct *vma = ksm_vma_lock(item->mm, item->address);
 	int err;
 
 	if (!vma)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KSM: the one page table walk, from a range to the next entry of interest.
+ * KSM: the one page table walk, from a range to the entries of interest.
  */
 
 #include <linux/cacheflush.h>
@@ -12,83 +12,99 @@
 
 /**
  * struct ksm_walk - a walk under way
- * @match: what is looked for
- * @want_page: take a reference to the page found
- * @page: the page found
- * @address: where it was found
+ * @spot: where it is
+ * @visit: called for each entry that is not empty
+ * @private: for @visit
+ * @reached: end of what was visited
+ * @whole: go on behind the end of a page table or block
  */
 struct ksm_walk {
-	ksm_match_t match;
-	bool want_page;
-	struct page *page;
-	unsigned long address;
+	struct ksm_spot spot;
+	ksm_visit_t visit;
+	void *private;
+	unsigned long reached;
+	bool whole;
 };
 
-static bool walk_match(struct ksm_walk *w, unsigned long addr, pte_t pte,
-		       struct page *page)
+/* Returns whether the walk shall end here. */
+static bool walk_visit(struct ksm_walk *w, unsigned long addr)
 {
-	if (!w->match(pte, page))
-		return false;
-	if (w->want_page)
-		get_page(page);
-	w->page = page;
-	w->address = addr;
-	return true;
+	w->spot.address = addr;
+	w->reached = addr + PAGE_SIZE;
+	return w->visit(&w->spot, w->private);
 }
 
-static bool walk_huge_pmd(struct ksm_walk *w, struct vm_area_struct *vma,
-			  unsigned long addr, pmd_t pmd)
+static bool walk_huge_pmd(struct ksm_walk *w, unsigned long addr,
+			  unsigned long end)
 {
+	struct ksm_spot *spot = &w->spot;
+	pmd_t pmd = pmdp_get(spot->pmd);
 	struct page *page;
+	bool stop = false;
 
 	if (!pmd_present(pmd))
 		return false;
-	page = vm_normal_page_pmd(vma, addr, pmd);
+	page = vm_normal_page_pmd(spot->vma, addr, pmd);
 	if (!page)
 		return false;
-	page += (addr & ~PMD_MASK) >> PAGE_SHIFT;
-	return walk_match(w, addr, __pte(0), page);
+	spot->pte = __pte(0);
+	spot->ptep = NULL;
+	for (; addr < end && !stop; addr += PAGE_SIZE) {
+		spot->page = page + ((addr & ~PMD_MASK) >> PAGE_SHIFT);
+		stop = walk_visit(w, addr);
+	}
+	return stop;
 }
 
-static bool walk_pte(struct ksm_walk *w, struct vm_area_struct *vma,
-		     unsigned long addr, pte_t pte)
+static bool walk_ptes(struct ksm_walk *w, pte_t *ptep, unsigned long addr,
+		      unsigned long end)
 {
-	struct page *page = NULL;
+	struct ksm_spot *spot = &w->spot;
+	bool stop = false;
 
-	if (pte_none(pte))
-		return false;
-	if (pte_present(pte))
-		page = vm_normal_page(vma, addr, pte);
-	return walk_match(w, addr, pte, page);
+	for (; addr < end && !stop; ptep++, addr += PAGE_SIZE) {
+		spot->ptep = ptep;
+		spot->pte = ptep_get(ptep);
+		if (pte_none(spot->pte))
+			continue;
+		spot->page = NULL;
+		if (pte_present(spot->pte))
+			spot->page = vm_normal_page(spot->vma, addr, spot->pte);
+		stop = walk_visit(w, addr);
+	}
+	return stop;
 }
 
 static int walk_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
 			  struct mm_walk *walk)
 {
 	struct ksm_walk *w = walk->private;
-	pte_t *start, *ptep;
+	pte_t *start;
 	spinlock_t *ptl; /* of the page table that is walked */
-	bool found = false;
+	bool stop;
 
 	cond_resched();
 	if (ksm_exiting(walk->mm))
-		return 0;
+		return -ESRCH;
+	if (!w->whole)
+		end = min(end, ksm_block_end(addr));
+	w->spot.pmd = pmd;
 	ptl = pmd_trans_huge_lock(pmd, walk->vma);
 	if (ptl) {
 		__acquire(ptl); /* sparse does not see it */
-		found = walk_huge_pmd(w, walk->vma, addr, pmdp_get(pmd));
+		stop = walk_huge_pmd(w, addr, end);
 		spin_unlock(ptl);
-		return found;
+	} else {
+		start = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
+		if (!start)
+			return 0;
+		__acquire(ptl); /* sparse does not see it */
+		stop = walk_ptes(w, start, addr, end);
+		pte_unmap_unlock(start, ptl);
 	}
-
-	start = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
-	if (!start)
-		return 0;
-	__acquire(ptl); /* sparse does not see it */
-	for (ptep = start; addr < end && !found; ptep++, addr += PAGE_SIZE)
-		found = walk_pte(w, walk->vma, addr, ptep_get(ptep));
-	pte_unmap_unlock(start, ptl);
-	return found;
+	if (!stop)
+		w->reached = end;
+	return stop || !w->whole;
 }
 
 static const struct mm_walk_ops walk_ops = {
@@ -96,16 +112,68 @@ static const struct mm_walk_ops walk_ops = {
 	.walk_lock	= PGWALK_RDLOCK,
 };
 
+/* Returns whether the walk was ended before @end. */
+static bool walk(struct ksm_walk *w, struct vm_area_struct *vma,
+		 unsigned long start, unsigned long end)
+{
+	w->spot.vma = vma;
+	w->reached = start;
+	return start < end &&
+	       walk_page_range_vma(vma, start, end, &walk_ops, w) > 0;
+}
+
 /**
- * ksm_match_anon() - a test for ksm_walk_next(): any anonymous page
- * @pte: entry
- * @page: its page, or NULL
+ * ksm_is_anon() - is this a page that could be, or is, a KSM page?
+ * @page: page that an entry maps, or NULL; the page table lock is held
  *
- * Return: whether it is one that could be, or is, a KSM page.
+ * Return: whether it is.
  */
-bool ksm_match_anon(pte_t pte, struct page *page)
+bool ksm_is_anon(struct page *page)
 {
 	return page && PageAnon(page) && !is_zone_device_page(page);
+}
+
+/**
+ * ksm_walk_table() - visit the entries of the next page table
+ * @vma: VMA to walk; its mm's mmap_lock is held
+ * @start: page-aligned address within @vma to start at
+ * @visit: called under the page table lock with each entry that is not empty; ends
+ *	the walk by returning true
+ * @private: for @visit
+ *
+ * No more than one block is visited, so that the lock is not held for long; what
+ * has no page table is passed over.
+ *
+ * Return: address that the walk has got to, which is the end of @vma if there was
+ * no page table any more.
+ */
+unsigned long ksm_walk_table(struct vm_area_struct *vma, unsigned long start,
+			     ksm_visit_t visit, void *private)
+{
+	struct ksm_walk w = { .visit = visit, .private = private };
+
+	return walk(&w, vma, start, vma->vm_end) ? w.reached : vma->vm_end;
+}
+
+/**
+ * struct ksm_search - what ksm_walk_next() looks for
+ * @match: the test
+ * @want_page: take a reference to the page found
+ */
+struct ksm_search {
+	ksm_match_t match;
+	bool want_page;
+};
+
+static bool visit_match(struct ksm_spot *spot, void *private)
+{
+	struct ksm_search *search = private;
+
+	if (!search->match(spot->pte, spot->page))
+		return false;
+	if (search->want_page)
+		get_page(spot->page);
+	return true;
 }
 
 /**
@@ -126,17 +194,33 @@ unsigned long ksm_walk_next(struct vm_area_struct *vma, unsigned long start,
 			    unsigned long end, ksm_match_t match,
 			    struct page **page)
 {
-	struct ksm_walk w = { .match = match, .want_page = page };
+	struct ksm_search search = { .match = match, .want_page = page };
+	struct ksm_walk w = {
+		.visit = visit_match,
+		.private = &search,
+		.whole = true,
+	};
 
-	if (start >= end)
-		return end;
-	if (walk_page_range_vma(vma, start, end, &walk_ops, &w) <= 0)
+	if (!walk(&w, vma, start, end))
 		return end;
 	if (page) {
-		/* For caches that do not see what another address wrote. */
-		flush_anon_page(vma, w.page, w.address);
-		flush_dcache_page(w.page);
-		*page = w.page;
+		*page = w.spot.page;
+		ksm_flush_page(vma, *page, w.spot.address);
 	}
-	return w.address;
+	return w.spot.address;
+}
+
+/**
+ * ksm_flush_page() - make a page's bytes visible to the kernel
+ * @vma: VMA that maps it
+ * @page: the page, referenced
+ * @address: where it is mapped
+ *
+ * For caches that do not see what was written through another address.
+ */
+void ksm_flush_page(struct vm_area_struct *vma, struct page *page,
+		    unsigned long address)
+{
+	flush_anon_page(vma, page, address);
+	flush_dcache_page(page);
 }

@@ -318,6 +318,25 @@ KSM_TEST(a_pipe_shows_what_is_written_to_the_page_it_holds)
 	EXPECT_EQ(0, area_damage(&a) + area_damage(&b));
 }
 
+/* What is held was there first, and is what the others meet. */
+KSM_TEST(a_held_page_does_not_keep_others_from_merging)
+{
+	struct area first = { 0 }, a = { 0 }, b = { 0 };
+	struct hold h = { 0 };
+
+	if (ksm_is_stock())
+		SKIP(return, "the base kernel merges none of them");
+	ASSERT_EQ(0, area_offer(&first, PAGES, KEY));
+	ASSERT_EQ(0, hold_in_pipe(&h, area_page(&first, HELD)));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(0, map_twins(&a, &b));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+
+	EXPECT_EQ(PAGES, area_merged(&a));
+	EXPECT_EQ(PAGES, area_merged(&b));
+	EXPECT_EQ(PAGES - 1, area_merged(&first));
+}
+
 KSM_TEST(a_pipe_keeps_what_a_merged_page_was)
 {
 	struct area a = { 0 }, b = { 0 };

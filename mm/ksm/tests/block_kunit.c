@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of entries and blocks.
+ */
+
+#include <kunit/test.h>
+#include <linux/prandom.h>
+
+#include "../ksm.h"
+
+#define NR_STEPS	5000
+#define NR_BLOCKS	4
+
+/**
+ * struct fixture - blocks, and what they should hold
+ * @blocks: what is tested
+ * @model: the entries, laid out
+ * @flat: the entries as they come back
+ */
+struct fixture {
+	struct xarray blocks;
+	u64 model[NR_BLOCKS][KSM_BLOCK_PAGES];
+	u64 flat[KSM_BLOCK_PAGES];
+};
+
+static unsigned long address_of(unsigned int block)
+{
+	/* Not in a row, and not beginning at 0. */
+	return (unsigned long)(3 + 5 * block) << KSM_BLOCK_SHIFT;
+}
+
+static int block_test_init(struct kunit *test)
+{
+	struct fixture *f = kunit_kzalloc(test, sizeof(*f), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, f);
+	xa_init(&f->blocks);
+	test->priv = f;
+	return 0;
+}
+
+static void load(struct fixture *f, unsigned int block)
+{
+	ksm_block_unpack(ksm_block_find(&f->blocks, address_of(block)), f->flat);
+}
+
+/* As a step of the scan does it. */
+static void store(struct kunit *test, unsigned int nr, unsigned int more)
+{
+	struct fixture *f = test->priv;
+	struct ksm_block *block;
+
+	load(f, nr);
+	block = ksm_block_reserve(&f->blocks, address_of(nr), f->flat, more);
+	KUNIT_ASSERT_NOT_NULL(test, block);
+	ksm_block_pack(block, f->model[nr]);
+	ksm_block_tidy(&f->blocks, address_of(nr));
+}
+
+static void block_test_exit(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned int nr;
+
+	if (!f)
+		return;
+	memset(f->model, 0, sizeof(f->model));
+	for (nr = 0; nr < NR_BLOCKS; nr++)
+		store(test, nr, 0);
+	KUNIT_EXPECT_TRUE(test, xa_empty(&f->blocks));
+}
+
+static void expect_model(struct kunit *test, unsigned int nr)
+{
+	struct fixture *f = test->priv;
+
+	load(f, nr);
+	KUNIT_ASSERT_EQ(test, 0, memcmp(f->flat, f->model[nr], sizeof(f->flat)));
+}
+
+static void a_checksum_comes_back_from_its_entry(struct kunit *test)
+{
+	unsigned int bit;
+	u64 checksum;
+
+	for (bit = 0; bit < KSM_CHECKSUM_BITS; bit++) {
+		checksum = BIT_ULL(bit);
+		KUNIT_EXPECT_EQ(test, ksm_entry_sum(ksm_sum_entry(checksum)),
+				checksum);
+		KUNIT_EXPECT_EQ(test, ksm_entry_sum(ksm_sum_entry(checksum) |
+						    KSM_ENTRY_QUIET |
+						    KSM_ENTRY_SKIPS),
+				checksum);
+	}
+}
+
+static void an_entry_of_a_checksum_has_no_item(struct kunit *test)
+{
+	KUNIT_EXPECT_NULL(test, ksm_entry_item(ksm_sum_entry(0)));
+	KUNIT_EXPECT_NULL(test, ksm_entry_item(ksm_sum_entry(U64_MAX >> 16)));
+	KUNIT_EXPECT_NE(test, ksm_sum_entry(0), 0);
+}
+
+static void an_item_comes_back_from_its_entry(struct kunit *test)
+{
+	struct ksm_rmap_item *item = ksm_item_alloc();
+	u64 entry;
+
+	KUNIT_ASSERT_NOT_NULL(test, item);
+	entry = ksm_item_entry(item);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_entry_item(entry), item);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_entry_item(entry | KSM_ENTRY_SKIPS), item);
+	ksm_item_free(item);
+}
+
+static void no_entry_has_no_item(struct kunit *test)
+{
+	KUNIT_EXPECT_NULL(test, ksm_entry_item(0));
+}
+
+static void a_page_alone_takes_eight_bytes_and_a_head(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	f->model[0][77] = ksm_sum_entry(5);
+	store(test, 0, 1);
+	expect_model(test, 0);
+	KUNIT_EXPECT_EQ(test, ksm_block_find(&f->blocks, address_of(0))->room, 1);
+	KUNIT_EXPECT_LE(test, sizeof(struct ksm_block) + sizeof(u64), 128);
+}
+
+static void a_block_shrinks_when_pages_go(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < KSM_BLOCK_PAGES; i++)
+		f->model[0][i] = ksm_sum_entry(i);
+	store(test, 0, KSM_BLOCK_PAGES);
+	memset(f->model[0] + 2, 0, sizeof(f->model[0]) - 2 * sizeof(u64));
+	store(test, 0, 0);
+	expect_model(test, 0);
+	KUNIT_EXPECT_EQ(test, ksm_block_find(&f->blocks, address_of(0))->room, 2);
+}
+
+static void an_empty_block_is_gone(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	f->model[0][0] = ksm_sum_entry(1);
+	store(test, 0, 1);
+	f->model[0][0] = 0;
+	store(test, 0, 0);
+	KUNIT_EXPECT_NULL(test, ksm_block_find(&f->blocks, address_of(0)));
+}
+
+/* Change up to a whole block of entries; returns how many are new. */
+static unsigned int random_change(struct fixture *f, unsigned int nr,
+				  struct rnd_state *rnd)
+{
+	unsigned int from = prandom_u32_state(rnd) % KSM_BLOCK_PAGES;
+	unsigned int to = from + prandom_u32_state(rnd) % (KSM_BLOCK_PAGES - from);
+	bool remove = prandom_u32_state(rnd) % 2;
+	unsigned int more = 0;
+
+	for (; from <= to; from++) {
+		if (prandom_u32_state(rnd) % 3 == 0)
+			continue;
+		more += !remove && !f->model[nr][from];
+		f->model[nr][from] = remove ? 0 :
+				     ksm_sum_entry(prandom_u32_state(rnd));
+	}
+	return more;
+}
+
+static void random_changes_agree_with_the_model(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct rnd_state rnd;
+	unsigned int step, nr;
+
+	prandom_seed_state(&rnd, 20251123);
+	for (step = 0; step < NR_STEPS; step++) {
+		nr = prandom_u32_state(&rnd) % NR_BLOCKS;
+		store(test, nr, random_change(f, nr, &rnd));
+		for (nr = 0; nr < NR_BLOCKS; nr++)
+			expect_model(test, nr);
+		cond_resched();
+	}
+}
+
+static struct kunit_case block_test_cases[] = {
+	KUNIT_CASE(a_checksum_comes_back_from_its_entry),
+	KUNIT_CASE(an_entry_of_a_checksum_has_no_item),
+	KUNIT_CASE(an_item_comes_back_from_its_entry),
+	KUNIT_CASE(no_entry_has_no_item),
+	KUNIT_CASE(a_page_alone_takes_eight_bytes_and_a_head),
+	KUNIT_CASE(a_block_shrinks_when_pages_go),
+	KUNIT_CASE(an_empty_block_is_gone),
+	KUNIT_CASE(random_changes_agree_with_the_model),
+	{}
+};
+
+static struct kunit_suite block_test_suite = {
+	.name = "ksm_block",
+	.init = block_test_init,
+	.exit = block_test_exit,
+	.test_cases = block_test_cases,
+};
+
+kunit_test_suite(block_test_suite);
