@@ -26,7 +26,7 @@ FLAVORS = ("stock", "release")
 # In "quick", and in "icount", which needs no repetition, the goals alone count.
 GOAL_PAGES = 16 * KIPAGES
 GROWTH_PAGES = (16 * KIPAGES, 512 * KIPAGES)
-FULL_PAGES = (16 * KIPAGES, 64 * KIPAGES, 256 * KIPAGES, 512 * KIPAGES)
+FULL_PAGES = (16 * KIPAGES, 64 * KIPAGES, 512 * KIPAGES)
 LATENCY_PAGES = 16 * KIPAGES  # of w: so few that each is written to again and again
 NATIVE_PAGES = (16 * KIPAGES, 128 * KIPAGES)
 
@@ -93,9 +93,8 @@ def kept_figures(options):
 
 def plan(options):
     """The boots in their order: the kernels alternate."""
-    repeat = options.repeat or {"full": 3, "quick": 3, "icount": 1, "um": 7}[options.mode]
     jobs = []
-    for repetition in range(1, repeat + 1):
+    for repetition in range(1, repeat_of(options) + 1):
         for group in groups(options):
             for flavor in FLAVORS:
                 cases = [case for case in group if wanted(flavor, case, options)]
@@ -280,26 +279,33 @@ def duration(seconds):
 # Reporting
 
 def report(figures, options):
+    clock = targets.INSTRUCTIONS if options.mode == "icount" else targets.NS
+    everything = tables.figures_table(figures, clock)
     lines = [heading(options), ""]
     if options.mode == "full":
-        lines += [*tables.figures_table(figures), "", "To reach", ""]
+        lines += [*everything, "", "To reach", ""]
     results = goals_of(figures, options)
     if results:
-        lines += tables.goals_table(results)
+        lines += tables.goals_table(results, clock)
     text = "\n".join(lines) + "\n"
     print(f"\n{text}", flush=True)
     (options.out / "table.txt").write_text(text)
-    (options.out / "all.txt").write_text("\n".join(tables.figures_table(figures)) + "\n")
+    (options.out / "all.txt").write_text("\n".join(everything) + "\n")
     drawn = plots.draw(figures, options.out)
-    print(f"All figures: {options.out}/all.txt, figures.csv, summary.csv; plots: {len(drawn)}")
+    print(f"In {options.out}: table.txt, all.txt, figures.csv, summary.csv and {len(drawn)} plots")
+
+
+def repeat_of(options):
+    return options.repeat or {"full": 3, "quick": 3, "icount": 1, "um": 7}[options.mode]
 
 
 def heading(options):
-    repeat = options.repeat or {"full": 3, "quick": 3, "icount": 1, "um": 7}[options.mode]
-    how = {"um": "at native speed under ARCH=um",
-           "icount": "in a virtual machine that counts instructions, each as a nanosecond"}
-    return (f"Stock and ours {how.get(options.mode, 'in a virtual machine')}; medians of "
-            f"{repeat} runs with half the spread, stock : ours as the ratio")
+    how = {"um": "at native speed, under ARCH=um",
+           "icount": "in a virtual machine, in instructions (i) of its processor"}
+    text = f"Stock and ours {how.get(options.mode, 'in a virtual machine')}"
+    if repeat_of(options) > 1:
+        text += f", medians of {repeat_of(options)} runs with half of their spread"
+    return text
 
 
 def goals_of(figures, options):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # A measure over the number of pages, with a line for each block of the data. The
 # caller sets data, title, unit, blocks, terminal and target.
-set terminal @terminal size 900,600 font "sans,11" background "white"
+set terminal @terminal noenhanced size 900,600 font "sans,11" background "white"
 set output target
 set title title
 set xlabel "pages offered"

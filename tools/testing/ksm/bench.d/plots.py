@@ -36,7 +36,8 @@ def _draw_growth(figures, folder, measure, title, unit):
     if not blocks:
         return []
     data = folder / f"{measure}.dat"
-    data.write_text("\n\n".join(f'"{label}"\n' + "\n".join(points) for label, points in blocks)
+    # Two empty lines are between blocks.
+    data.write_text("\n\n\n".join(f'"{label}"\n' + "\n".join(points) for label, points in blocks)
                     + "\n")
     return _gnuplot("growth.gp", folder / measure, data=data, title=title, unit=unit,
                     blocks=len(blocks))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # How many times a figure of ours the one of stock is, a bar for each workload. The
 # caller sets data, title, unit, terminal and target.
-set terminal @terminal size 900,600 font "sans,11" background "white"
+set terminal @terminal noenhanced size 900,600 font "sans,11" background "white"
 set output target
 set title title
 set xlabel "workload"

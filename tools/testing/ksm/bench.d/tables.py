@@ -3,21 +3,21 @@
 import targets
 from figures import ratio_of, text_of
 
-SMART = {"0": ", smart_scan=0", "1": ", smart_scan=1", "-": ""}
+# The names of a unit's multiples, and how many of one are the next.
+SCALES = {targets.NS: (("ns", "us", "ms", "s"), 1000),
+          targets.BYTES: (("B", "KiB", "MiB", "GiB"), 1024),
+          targets.INSTRUCTIONS: (("i", "k i", "M i", "G i"), 1000)}
 
 
 def amount(value, unit):
     """A number with three digits and its unit: 4.12 us, 987 ns, 3.4 KiB."""
-    if unit == targets.NS:
-        steps, factor = ("ns", "us", "ms", "s"), 1000
-    elif unit == targets.BYTES:
-        steps, factor = ("B", "KiB", "MiB", "GiB"), 1024
-    else:
+    if unit not in SCALES:
         return f"{value:.0f}"
+    steps, factor = SCALES[unit]
     step = 0
     while abs(value) >= factor and step < len(steps) - 1:
         value, step = value / factor, step + 1
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    digits = 0 if abs(value) >= 100 or not value else 1 if abs(value) >= 10 else 2
     return f"{value:.{digits}f} {steps[step]}"
 
 
@@ -57,11 +57,11 @@ def _ratio(ratio):
     return f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.2f}"
 
 
-def goals_table(results):
+def goals_table(results, clock=targets.NS):
     """The goals with what was measured of each; ends with how many are reached."""
     rows = [("", "figure", "stock", "ours", "ratio", "to reach", "reached")]
     for result in results:
-        goal, unit = result.goal, targets.unit(result.goal.measure)
+        goal, unit = result.goal, targets.unit(result.goal.measure, clock)
         rows.append((goal.workload if len(goal.workload) == 1 else "a", goal.text,
                      *(with_spread(found, unit) for found in (result.stock, result.ours)),
                      _ratio(result.ratio), goal_text(goal), _verdict(result)))
@@ -79,7 +79,7 @@ def goals_table(results):
     return [lines[0], "-" * max(map(len, lines)), *lines[1:], "", *notes, end + "."]
 
 
-def figures_table(figures, flavors=("stock", "release")):
+def figures_table(figures, clock=targets.NS, flavors=("stock", "release")):
     """All that was measured, one line for each measure of each case."""
     rows = [("case", "measure", "stock", "ours", "ratio", "")]
     for case in figures.cases():
@@ -87,7 +87,7 @@ def figures_table(figures, flavors=("stock", "release")):
             pair = [figures.summary(flavor, case, measure) for flavor in flavors]
             ratio = ratio_of(*pair)
             rows.append((text_of(case), measure,
-                         *(with_spread(found, targets.unit(measure)) for found in pair),
+                         *(with_spread(found, targets.unit(measure, clock)) for found in pair),
                          _ratio(ratio), _worse(measure, *pair)))
     return columns(rows, right=(2, 3, 4))
 

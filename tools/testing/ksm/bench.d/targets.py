@@ -46,7 +46,7 @@ NATIVE = (
     Goal("c", "until merged, CPU per page", "merge_cpu", "0", RATIO, 3),
 )
 
-NS, BYTES, COUNT = "ns", "B", ""
+NS, BYTES, INSTRUCTIONS, COUNT = "ns", "B", "i", ""
 UNITS = {"memory": BYTES, "slab": BYTES, "read": BYTES, "pages": COUNT, "merged": COUNT,
          "saved": COUNT, "merge_passes": COUNT}
 
@@ -97,5 +97,6 @@ def _judge_growth(goal, figures, sizes):
     return Result(goal, small, large, ratio, None if ratio is None else ratio <= goal.goal)
 
 
-def unit(measure):
-    return UNITS.get(measure, NS)
+def unit(measure, clock=NS):
+    """The unit of a measure; clock is the one of times."""
+    return UNITS.get(measure, clock)

@@ -96,6 +96,10 @@ class Printing(unittest.TestCase):
             (4.123, "ns"), (45678, "ns"), (2048, "B"), (7, ""))],
             ["4.12 ns", "45.7 us", "2.00 KiB", "7"])
 
+    def test_with_counted_instructions_times_are_instructions(self):
+        lines = tables.figures_table(figures([5000], [100]), targets.INSTRUCTIONS)
+        self.assertEqual(lines[1].split()[2:], ["5.00", "k", "i", "100", "i", "50.00"])
+
     def test_the_table_ends_with_how_many_goals_are_reached(self):
         goals = [targets.Goal("a", "", "steady", "-", targets.RATIO, goal) for goal in (2, 200)]
         results = [targets.judge(goal, figures([100], [10]), SIZES) for goal in goals]
