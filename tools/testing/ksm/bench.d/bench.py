@@ -35,12 +35,12 @@ SPARSE_SHARE = 16
 
 # Microseconds that a page takes in a whole case, emulated; only for saying how long
 # it will take.  Measured with the stock kernel.
-COST = {"a:0": 700, "a:-": 1100, "b:0": 1100, "b:-": 1700, "c:-": 350, "c:0": 250, "d:-": 350,
-        "e:-": 1600, "f:-": 1300, "g:-": 35000, "h:-": 600, "i:-": 1000, "w:-": 900}
-COST_DEFAULT = 1000
+COST = {"a:0": 200, "a:-": 400, "b:0": 400, "b:-": 600, "c:-": 250, "c:0": 150, "d:-": 250,
+        "e:-": 600, "f:-": 400, "g:-": 4000, "h:-": 300, "i:-": 400, "w:-": 900}
+COST_DEFAULT = 400
 BOOT_SECONDS = 10
 PROGRAMS_SECONDS = 120
-OURS_SHARE = 0.5
+OURS_SHARE = 0.6
 NATIVE_SHARE = 0.05
 
 # A boot that takes this much longer than expected hangs.
