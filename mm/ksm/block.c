@@ -4,18 +4,19 @@
  *
  * An entry is 0 for nothing, a pointer to an rmap_item, or a checksum with flags:
  *
- *	63            16 15   7    6    5    1   0
- *	+---------------+------+-------+-------+---+
- *	|   checksum    |  0   | quiet | skips | 1 |
- *	+---------------+------+-------+-------+---+
- *	|   address of an rmap_item    | skips | 0 |
- *	+------------------------------+-------+---+
+ *	63            16 15   12 11   9     8   7    1   0
+ *	+---------------+-------+------+-------+------+---+
+ *	|   checksum    |   0   | vain | quiet | read | 1 |
+ *	+---------------+-------+------+-------+------+---+
+ *	|            address of an rmap_item          | 0 |
+ *	+---------------------------------------------+---+
  *
  * The entries of 512 pages in a row make a block: a bitmap says which pages have
  * one, and an array holds those, one after the other; it grows and shrinks by
  * powers of two. So a page of a full block takes 8.2 bytes, and a page that is
  * alone in its block takes the head of the block and eight bytes. Whoever works on
- * a block lays its entries out flat first and packs them again afterwards.
+ * a block lays its entries out flat first and packs them again afterwards. As most
+ * of them may be empty, a bitmap of those that are not goes with them.
  */
 
 #include <linux/bitmap.h>
@@ -52,30 +53,20 @@ void __init ksm_block_slab_free(void)
 /**
  * ksm_block_unpack() - lay out the entries of a block
  * @block: the block, or NULL for an empty one
- * @flat: room for KSM_BLOCK_PAGES entries
+ * @flat: room for KSM_BLOCK_PAGES entries, all zero
  */
 void ksm_block_unpack(const struct ksm_block *block, u64 *flat)
 {
 	unsigned int i, from = 0;
 
-	if (block && block->nr == KSM_BLOCK_PAGES) {
+	if (!block)
+		return;
+	if (block->nr == KSM_BLOCK_PAGES) {
 		memcpy(flat, block->entry, KSM_BLOCK_PAGES * sizeof(*flat));
 		return;
 	}
-	memset(flat, 0, KSM_BLOCK_PAGES * sizeof(*flat));
-	if (!block)
-		return;
 	for_each_set_bit(i, block->present, KSM_BLOCK_PAGES)
 		flat[i] = block->entry[from++];
-}
-
-static unsigned int count_entries(const u64 *flat)
-{
-	unsigned int i, nr = 0;
-
-	for (i = 0; i < KSM_BLOCK_PAGES; i++)
-		nr += !!flat[i];
-	return nr;
 }
 
 /* Entries move to another array if there is memory for it. */
@@ -93,45 +84,56 @@ static bool resize(struct ksm_block *block, unsigned int room)
 	return true;
 }
 
-static void pack_some(struct ksm_block *block, const u64 *flat)
+static void pack_some(struct ksm_block *block, const unsigned long *used,
+		      const u64 *flat)
 {
 	unsigned int i;
 
 	bitmap_zero(block->present, KSM_BLOCK_PAGES);
 	block->nr = 0;
-	for (i = 0; i < KSM_BLOCK_PAGES; i++) {
-		if (!flat[i])
+	for_each_set_bit(i, used, KSM_BLOCK_PAGES) {
+		if (!flat[i] || WARN_ON_ONCE(block->nr == block->room))
 			continue;
 		__set_bit(i, block->present);
 		block->entry[block->nr++] = flat[i];
 	}
 }
 
+static bool all_used(const unsigned long *used, const u64 *flat)
+{
+	unsigned int i;
+
+	if (!bitmap_full(used, KSM_BLOCK_PAGES))
+		return false;
+	for (i = 0; i < KSM_BLOCK_PAGES; i++)
+		if (!flat[i])
+			return false;
+	return true;
+}
+
 static void pack_all(struct ksm_block *block, const u64 *flat)
 {
 	bitmap_fill(block->present, KSM_BLOCK_PAGES);
 	block->nr = KSM_BLOCK_PAGES;
-	memcpy(block->entry, flat, KSM_BLOCK_PAGES * sizeof(*flat));
+	memmove(block->entry, flat, KSM_BLOCK_PAGES * sizeof(*flat));
 }
 
 /**
  * ksm_block_pack() - put the entries back
  * @block: the block, which has room enough: see ksm_block_reserve()
- * @flat: KSM_BLOCK_PAGES entries
+ * @used: bitmap of the entries that may be other than zero; not the block's own
+ * @flat: KSM_BLOCK_PAGES entries; may be those of a full block itself
  */
-void ksm_block_pack(struct ksm_block *block, const u64 *flat)
+void ksm_block_pack(struct ksm_block *block, const unsigned long *used,
+		    const u64 *flat)
 {
-	unsigned int nr = count_entries(flat);
-
-	if (WARN_ON_ONCE(nr > block->room))
-		return;
-	if (nr == KSM_BLOCK_PAGES)
+	if (block->room == KSM_BLOCK_PAGES && all_used(used, flat))
 		pack_all(block, flat);
 	else
-		pack_some(block, flat);
+		pack_some(block, used, flat);
 	/* A quarter, so that it does not go back and forth. */
-	if (nr && nr <= block->room / 4)
-		resize(block, roundup_pow_of_two(nr));
+	if (block->nr && block->nr <= block->room / 4)
+		resize(block, roundup_pow_of_two(block->nr));
 }
 
 /**
@@ -165,14 +167,12 @@ static struct ksm_block *block_make(struct xarray *blocks,
  * ksm_block_reserve() - get the block of a page with room for more entries
  * @blocks: blocks of an mm
  * @address: address of any page
- * @flat: the entries that there are
  * @more: how many will come
  *
  * Return: the block; NULL without memory.
  */
 struct ksm_block *ksm_block_reserve(struct xarray *blocks,
-				    unsigned long address, const u64 *flat,
-				    unsigned int more)
+				    unsigned long address, unsigned int more)
 {
 	struct ksm_block *block = ksm_block_find(blocks, address);
 	unsigned int room;
@@ -181,7 +181,7 @@ struct ksm_block *ksm_block_reserve(struct xarray *blocks,
 		block = block_make(blocks, address);
 	if (!block)
 		return NULL;
-	room = count_entries(flat) + more;
+	room = block->nr + more;
 	if (room <= block->room || resize(block, roundup_pow_of_two(room)))
 		return block;
 	ksm_block_tidy(blocks, address);

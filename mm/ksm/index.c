@@ -2,7 +2,7 @@
 /*
  * KSM: from a checksum to a page with the same bytes.
  *
- * Two trees, both ordered by key (NUMA node, checksum), so that a search touches
+ * Two trees, both ordered by key (checksum, NUMA node), so that a search touches
  * no page before it has a hit. The stable tree has the KSM pages. The unstable
  * tree has an rmap_item for each page that was found unchanged and without a
  * twin; since it is ordered by the checksum that was stored, and not by bytes
@@ -25,15 +25,6 @@
 
 #include "../internal.h"
 #include "ksm.h"
-
-/*
- * How many pages with an equal key a search compares bytes with. By chance, 48
- * bits hardly ever give a second one with other bytes; more are met when bytes changed
- * after they were entered, or when somebody makes equal checksums on purpose. Whatever
- * turns out to differ goes behind its equals, so that it cannot stand in the way
- * of others for ever.
- */
-#define KSM_MAX_COMPARES	8
 
 /* A page can be merged another time: memory is not fought for. */
 #define KSM_GFP	(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
@@ -77,10 +68,10 @@ void __init ksm_index_slab_free(void)
 void ksm_index_init(struct ksm_index *index, int max_sharing)
 {
 	*index = (struct ksm_index) {
-		.stable		= RB_ROOT,
-		.unstable	= RB_ROOT,
 		.max_sharing	= max_sharing,
 	};
+	ksm_forest_init(&index->stable);
+	ksm_forest_init(&index->unstable);
 	INIT_LIST_HEAD(&index->watch);
 }
 
@@ -132,10 +123,10 @@ void ksm_node_free(struct ksm_stable_node *node)
 
 static int key_cmp(const struct ksm_key *a, const struct ksm_key *b)
 {
-	if (a->nid != b->nid)
-		return a->nid < b->nid ? -1 : 1;
 	if (a->checksum != b->checksum)
 		return a->checksum < b->checksum ? -1 : 1;
+	if (a->nid != b->nid)
+		return a->nid < b->nid ? -1 : 1;
 	return 0;
 }
 
@@ -216,6 +207,32 @@ static void watch_node(struct ksm_index *index, struct ksm_stable_node *node)
 		list_add(&node->watch, &index->watch);
 }
 
+static void plant_node(struct ksm_index *index, struct ksm_stable_node *node)
+{
+	index->stable.nr++;
+	rb_add(&node->rb, ksm_forest_tree(&index->stable, node->key.checksum),
+	       stable_less);
+}
+
+static void uproot_node(struct ksm_index *index, struct ksm_stable_node *node)
+{
+	index->stable.nr--;
+	rb_erase(&node->rb, ksm_forest_tree(&index->stable, node->key.checksum));
+}
+
+static void plant_item(struct ksm_index *index, struct ksm_rmap_item *item)
+{
+	index->unstable.nr++;
+	rb_add(&item->rb, ksm_forest_tree(&index->unstable, item->key.checksum),
+	       unstable_less);
+}
+
+static void uproot_item(struct ksm_index *index, struct ksm_rmap_item *item)
+{
+	index->unstable.nr--;
+	rb_erase(&item->rb, ksm_forest_tree(&index->unstable, item->key.checksum));
+}
+
 /**
  * ksm_index_add_node() - enter a KSM page
  * @index: the index; domain->lock is held, as for all functions here
@@ -224,7 +241,7 @@ static void watch_node(struct ksm_index *index, struct ksm_stable_node *node)
 void ksm_index_add_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
 	node->full = node->nr_items >= index->max_sharing;
-	rb_add(&node->rb, &index->stable, stable_less);
+	plant_node(index, node);
 	count_dups(index, node, 1);
 	watch_node(index, node);
 }
@@ -232,7 +249,7 @@ void ksm_index_add_node(struct ksm_index *index, struct ksm_stable_node *node)
 static void erase_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
 	count_dups(index, node, -1);
-	rb_erase(&node->rb, &index->stable);
+	uproot_node(index, node);
 	list_del_init(&node->watch);
 }
 
@@ -242,9 +259,9 @@ static void settle_node(struct ksm_index *index, struct ksm_stable_node *node)
 	bool full = node->nr_items >= index->max_sharing;
 
 	if (full != node->full) {
-		rb_erase(&node->rb, &index->stable);
+		uproot_node(index, node);
 		node->full = full;
-		rb_add(&node->rb, &index->stable, stable_less);
+		plant_node(index, node);
 	}
 	watch_node(index, node);
 }
@@ -267,7 +284,7 @@ void ksm_index_rekey_node(struct ksm_index *index, struct ksm_stable_node *node,
  * ksm_index_append() - note that a mapping belongs to a KSM page
  * @index: the index
  * @node: node in @index, whose page the caller has locked
- * @item: loose item with mm and address set; index and anon_vma are the
+ * @item: loose item with its mm set; its place and anon_vma are the
  *	caller's to set, with a reference that is now the item's
  *
  * To be called before the page is mapped there, so that no rmap walk misses it.
@@ -293,7 +310,8 @@ void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
  * @index: the index
  * @item: stable item; its node's page is locked by the caller, or gone
  *
- * The item is loose afterwards, and knows the checksum of the page it had.
+ * The item is loose afterwards, and knows the key of the page it had, but not its
+ * place.
  */
 void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item)
 {
@@ -373,9 +391,8 @@ static bool retire_node(struct ksm_index *index, struct ksm_stable_node *node,
 void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item)
 {
 	VM_WARN_ON_ONCE(item->state != KSM_ITEM_LOOSE);
-	rb_add(&item->rb, &index->unstable, unstable_less);
+	plant_item(index, item);
 	item->state = KSM_ITEM_UNSTABLE;
-	index->pages_unshared++;
 }
 
 /* From now on the item belongs to its node only, for others' mappings. */
@@ -383,14 +400,12 @@ static void make_orphan(struct ksm_index *index, struct ksm_rmap_item *item)
 {
 	struct ksm_stable_node *node = item->node;
 	struct anon_vma *anon_vma = item->anon_vma;
-	pgoff_t pgoff = item->index;
 
 	get_anon_vma(anon_vma);
 	ksm_index_detach(index, item);
 	item->mm = NULL;
 	item->state = KSM_ITEM_STABLE;
 	item->node = node;
-	item->index = pgoff;
 	item->anon_vma = anon_vma;
 	hlist_add_head(&item->link, &node->orphans);
 	watch_node(index, node);
@@ -425,9 +440,8 @@ static void unlock_node(struct ksm_index *index, struct ksm_stable_node *node,
 void ksm_index_del_item(struct ksm_index *index, struct ksm_rmap_item *item)
 {
 	VM_WARN_ON_ONCE(item->state != KSM_ITEM_UNSTABLE);
-	rb_erase(&item->rb, &index->unstable);
+	uproot_item(index, item);
 	item->state = KSM_ITEM_LOOSE;
-	index->pages_unshared--;
 }
 
 static int free_stable(struct ksm_index *index, struct ksm_rmap_item *item,
@@ -477,6 +491,20 @@ int ksm_index_free_item(struct ksm_index *index, struct ksm_rmap_item *item,
 	return 0;
 }
 
+static struct rb_node *find_stable(const struct ksm_index *index,
+				   const struct ksm_key *key)
+{
+	return rb_find_first(key, ksm_forest_tree(&index->stable, key->checksum),
+			     stable_cmp);
+}
+
+static struct rb_node *find_unstable(const struct ksm_index *index,
+				     const struct ksm_key *key)
+{
+	return rb_find_first(key, ksm_forest_tree(&index->unstable, key->checksum),
+			     unstable_cmp);
+}
+
 /*
  * The next node with room after @node, or the first if @node is NULL. Full ones stand
  * behind those, so the first full one ends the search.
@@ -490,7 +518,7 @@ static struct ksm_stable_node *next_roomy(struct ksm_index *index,
 	if (node)
 		rb = rb_next_match(key, &node->rb, stable_cmp);
 	else
-		rb = rb_find_first(key, &index->stable, stable_cmp);
+		rb = find_stable(index, key);
 	node = rb_stable(rb);
 	return node && !node->full ? node : NULL;
 }
@@ -518,39 +546,46 @@ static struct folio *candidate_folio(struct ksm_stable_node *node)
  * ksm_index_find_node() - find a KSM page with given bytes and room for one more
  * @index: the index
  * @key: of the bytes
- * @page: page with the bytes; the caller holds a reference
  * @kfolio: where to put the KSM page, with a reference for the caller
  *
- * Nodes met on the way whose page is gone are given up.
+ * Nodes met on the way whose page is gone are given up. Bytes are not compared:
+ * ksm_replace_page() does that, and if they differ, ksm_index_put_behind() lets the
+ * next search find another node.
  *
- * Return: the node, or NULL. The bytes were compared once, but nothing stops
- * @page from changing: ksm_replace_page() compares again.
+ * Return: the node, or NULL.
  */
 struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,
 					    const struct ksm_key *key,
-					    struct page *page,
 					    struct folio **kfolio)
 {
 	struct ksm_stable_node *node = next_roomy(index, key, NULL);
-	int compares = KSM_MAX_COMPARES;
+	int tries = KSM_MAX_COMPARES;
 
-	while (node && compares--) {
+	while (node && tries--) {
 		struct ksm_stable_node *next = next_roomy(index, key, node);
-		struct folio *folio = candidate_folio(node);
 
-		if (!folio) {
+		*kfolio = candidate_folio(node);
+		if (!*kfolio)
 			ksm_index_del_node(index, node);
-		} else if (!IS_ERR(folio)) {
-			*kfolio = folio;
-			if (pages_identical(page, &folio->page))
-				return node;
-			folio_put(folio);
-			rb_erase(&node->rb, &index->stable);
-			rb_add(&node->rb, &index->stable, stable_less);
-		}
+		else if (!IS_ERR(*kfolio))
+			return node;
 		node = next;
 	}
 	return NULL;
+}
+
+/**
+ * ksm_index_put_behind() - a KSM page turned out to have other bytes than its key says
+ * @index: the index
+ * @node: its node
+ *
+ * Or the bytes that it was compared with had changed. It goes behind its equals that
+ * have room, and cannot stand in their way.
+ */
+void ksm_index_put_behind(struct ksm_index *index, struct ksm_stable_node *node)
+{
+	uproot_node(index, node);
+	plant_node(index, node);
 }
 
 /* The next item with the key but one, or the first if @after is NULL. */
@@ -564,7 +599,7 @@ static struct ksm_rmap_item *next_waiting(struct ksm_index *index,
 	if (after)
 		rb = rb_next_match(key, &after->rb, unstable_cmp);
 	else
-		rb = rb_find_first(key, &index->unstable, unstable_cmp);
+		rb = find_unstable(index, key);
 	if (rb && rb_unstable(rb) == except)
 		rb = rb_next_match(key, rb, unstable_cmp);
 	return rb_unstable(rb);
@@ -579,8 +614,7 @@ static struct ksm_rmap_item *next_waiting(struct ksm_index *index,
  */
 bool ksm_index_has_key(struct ksm_index *index, const struct ksm_key *key)
 {
-	return rb_find(key, &index->stable, stable_cmp) ||
-	       rb_find(key, &index->unstable, unstable_cmp);
+	return find_stable(index, key) || find_unstable(index, key);
 }
 
 /**
@@ -592,7 +626,7 @@ bool ksm_index_has_key(struct ksm_index *index, const struct ksm_key *key)
  */
 bool ksm_index_is_alone(struct ksm_index *index, struct ksm_rmap_item *item)
 {
-	return !rb_find(&item->key, &index->stable, stable_cmp) &&
+	return !find_stable(index, &item->key) &&
 	       !next_waiting(index, &item->key, item, NULL);
 }
 
@@ -602,7 +636,7 @@ static bool is_twin(const struct ksm_key *key, struct page *page,
 {
 	if (key->nid != NUMA_NO_NODE && page_to_nid(twin_page) != key->nid)
 		return false;
-	return pages_identical(page, twin_page);
+	return ksm_same_bytes(page, twin_page);
 }
 
 /* Of two pages in one huge page, which is to be split, both are held by the caller. */
@@ -640,7 +674,7 @@ struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 
 	for (; twin && compares--; twin = next) {
 		next = next_waiting(index, key, except, twin);
-		found = ksm_page_at(twin->mm, twin->address);
+		found = ksm_page_at(twin->mm, ksm_item_address(twin));
 		if (found == page) {
 			put_page(found);
 			return ERR_PTR(-EEXIST);
@@ -652,8 +686,8 @@ struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 		}
 		if (found)
 			put_page(found);
-		rb_erase(&twin->rb, &index->unstable);
-		rb_add(&twin->rb, &index->unstable, unstable_less);
+		uproot_item(index, twin);
+		plant_item(index, twin);
 	}
 	return NULL;
 }
@@ -671,6 +705,29 @@ static void prune_orphans(struct ksm_index *index, struct ksm_stable_node *node,
 		cond_resched();
 	}
 	watch_node(index, node);
+}
+
+static u64 stable_checksum(const struct rb_node *rb)
+{
+	return rb_stable(rb)->key.checksum;
+}
+
+static u64 unstable_checksum(const struct rb_node *rb)
+{
+	return rb_unstable(rb)->key.checksum;
+}
+
+/**
+ * ksm_index_fit() - have trees of the right size
+ * @index: the index
+ *
+ * To be called now and then, with no lock held but domain->lock. May allocate memory,
+ * and frees it when the index has become empty.
+ */
+void ksm_index_fit(struct ksm_index *index)
+{
+	ksm_forest_fit(&index->stable, stable_checksum, stable_less);
+	ksm_forest_fit(&index->unstable, unstable_checksum, unstable_less);
 }
 
 /**
@@ -697,10 +754,11 @@ void ksm_index_prune(struct ksm_index *index)
 }
 
 /* The tree in its order: to be asked for the next before a node is given up. */
-static struct ksm_stable_node *node_after(struct ksm_index *index,
-					  struct ksm_stable_node *node)
+static struct ksm_stable_node *node_after(const struct ksm_index *index,
+					  const struct ksm_stable_node *node)
 {
-	return rb_stable(node ? rb_next(&node->rb) : rb_first(&index->stable));
+	return rb_stable(ksm_forest_next(&index->stable, node ? &node->rb : NULL,
+					 node ? node->key.checksum : 0));
 }
 
 /**
@@ -796,23 +854,26 @@ static void count_chain(struct index_count *c, int run)
 static bool validate_stable(const struct ksm_index *index,
 			    struct index_count *c)
 {
-	struct rb_node *rb, *prev = NULL;
+	struct ksm_stable_node *node = NULL, *prev = NULL;
+	unsigned long nr = 0;
 	int run = 0;
 
-	for (rb = rb_first(&index->stable); rb; prev = rb, rb = rb_next(rb)) {
-		if (prev && stable_less(rb, prev))
+	while ((node = node_after(index, prev))) {
+		if (prev && stable_less(&node->rb, &prev->rb))
 			return false;
-		if (!prev || !same_key(rb_stable(rb), prev)) {
+		if (!prev || !same_key(node, &prev->rb)) {
 			count_chain(c, run);
 			run = 0;
 		}
 		run++;
-		if (!validate_node(index, rb_stable(rb), c))
+		nr++;
+		if (!validate_node(index, node, c))
 			return false;
+		prev = node;
 		cond_resched();
 	}
 	count_chain(c, run);
-	return true;
+	return nr == index->stable.nr;
 }
 
 static bool validate_unstable(const struct ksm_index *index)
@@ -820,15 +881,17 @@ static bool validate_unstable(const struct ksm_index *index)
 	struct rb_node *rb, *prev = NULL;
 	unsigned long nr = 0;
 
-	for (rb = rb_first(&index->unstable); rb; prev = rb, rb = rb_next(rb)) {
+	while ((rb = ksm_forest_next(&index->unstable, prev,
+				     prev ? unstable_checksum(prev) : 0))) {
 		if (prev && unstable_less(rb, prev))
 			return false;
 		if (rb_unstable(rb)->state != KSM_ITEM_UNSTABLE)
 			return false;
+		prev = rb;
 		nr++;
 		cond_resched();
 	}
-	return nr == index->pages_unshared;
+	return nr == index->unstable.nr;
 }
 
 /**

@@ -15,6 +15,7 @@
  *	block.c		what is known of each page, in eight bytes
  *	filter.c	has a checksum been seen twice?
  *	index.c		stable and unstable tree: from a checksum to a twin
+ *	forest.c	a tree in many parts
  *	merge.c		from two equal pages to one, in the page table
  *	unmerge.c	and back, by copying
  *	walk.c		the one page table walk
@@ -82,14 +83,25 @@
 
 struct anon_vma;
 
+#define KSM_CHECKSUM_BITS	48
+
+/*
+ * How many pages with an equal key a search compares bytes with. By chance, 48
+ * bits hardly ever give a second one with other bytes; more are met when bytes changed
+ * after they were entered, or when somebody makes equal checksums on purpose. Whatever
+ * turns out to differ goes behind its equals, so that it cannot stand in the way
+ * of others for ever.
+ */
+#define KSM_MAX_COMPARES	8
+
 /**
  * struct ksm_key - what the trees are ordered by
  * @checksum: of the bytes of the page
  * @nid: node that the page must be on, NUMA_NO_NODE if it does not matter
  */
 struct ksm_key {
-	u64 checksum;
-	int nid;
+	u64 checksum : KSM_CHECKSUM_BITS;
+	s64 nid : 16;
 };
 
 /**
@@ -107,27 +119,23 @@ enum ksm_item_state {
 /**
  * struct ksm_rmap_item - a page of an mm that is in one of the trees
  * @mm: the mm; kept by the reference of its slot; NULL for an orphan
- * @address: page-aligned virtual address
+ * @place: number of the page in the mm, or, if stable, position of the mapping within
+ *	@anon_vma, in pages
+ * @state: which of these hold
  * @key: of the bytes last read, unless stable
- * @index: position of the mapping within @anon_vma, in pages, if stable
  * @anon_vma: leads to every VMA that may map the KSM page from here by fork or
  *	mremap; a reference is held while stable
  * @rb: in the unstable tree, if unstable
  * @node: the stable node, if stable
  * @link: in @node's list, if stable
- * @state: which of the above hold
- *
- * Aligned, so that an entry that points to it has room for a counter.
  */
 struct ksm_rmap_item {
 	struct mm_struct *mm;
-	unsigned long address;
+	u64 place : 62;
+	enum ksm_item_state state : 2;
 	union {
 		struct ksm_key key;
-		struct {
-			pgoff_t index;
-			struct anon_vma *anon_vma;
-		};
+		struct anon_vma *anon_vma;
 	};
 	union {
 		struct rb_node rb;
@@ -136,23 +144,30 @@ struct ksm_rmap_item {
 			struct hlist_node link;
 		};
 	};
-	enum ksm_item_state state;
-} __aligned(64);
+};
 
 /*
  * An entry: see block.c. It is 0, or a pointer to an rmap_item, or has KSM_ENTRY_SUM
- * and the checksum of the page. KSM_ENTRY_QUIET says that it has not changed, and
- * that it has no twin. The bits of KSM_ENTRY_SKIPS count for how many passes the
- * page has not been looked at, since nobody accessed it.
+ * and the checksum of the page. Then KSM_ENTRY_QUIET says that it has not changed, and
+ * that it has no twin; KSM_ENTRY_READ is the pass in which it was read last, as far as
+ * the bits go; and KSM_ENTRY_VAIN counts how often it was read then for nothing.
  */
-#define KSM_CHECKSUM_BITS	48
 #define KSM_ENTRY_SUM		BIT_ULL(0)
-#define KSM_ENTRY_SKIPS_SHIFT	1
-#define KSM_ENTRY_SKIPS		GENMASK_ULL(5, 1)
-#define KSM_ENTRY_QUIET		BIT_ULL(6)
+#define KSM_ENTRY_READ		GENMASK_ULL(7, 1)
+#define KSM_ENTRY_QUIET		BIT_ULL(8)
+#define KSM_ENTRY_VAIN		GENMASK_ULL(11, 9)
 
 /* Skipping so many pages takes about as long as looking at one. */
 #define KSM_SKIPS_PER_PAGE	16
+/* Passing over so many pages of a block takes about as long as skipping one. */
+#define KSM_PAGES_PER_SKIP	16
+
+/*
+ * Once in so many passes each block has its turn: all its pages are looked at and read,
+ * whatever the accessed bits say. A device writes to memory without setting them, and
+ * a CPU that has an entry in its TLB need not set them either.
+ */
+#define KSM_TURN_PASSES		96
 
 #define KSM_BLOCK_PAGES		512
 #define KSM_BLOCK_SHIFT		(PAGE_SHIFT + 9)
@@ -163,12 +178,16 @@ struct ksm_rmap_item {
  * @present: which pages have one
  * @nr: how many
  * @room: for how many there is memory; a power of two
+ * @noted: generation of the filter that knows their checksums
+ * @settled: all are shared, or quiet: nothing is to be done unless pages are accessed
  * @entry: one after the other
  */
 struct ksm_block {
 	DECLARE_BITMAP(present, KSM_BLOCK_PAGES);
 	u16 nr;
 	u16 room;
+	u8 noted;
+	bool settled;
 	u64 *entry;
 };
 
@@ -176,16 +195,34 @@ struct ksm_filter_layer;
 
 /**
  * struct ksm_filter - which checksums were seen more than once
- * @layers: what was noted in this pass
- * @before: what was noted in the pass before
- * @noted: pages noted in this pass
- * @stuck: there was no memory to let it grow in this pass
+ * @seen: those of all pages that are known, and of some that have changed or gone
+ * @past: what was seen before this generation, while a pass begins it
+ * @wanted: those that turned out in this pass to be seen twice
+ * @wanted_before: in the pass before
+ * @generation: counts how often @seen was begun anew
+ * @stuck: there was no memory to let a set grow
  */
 struct ksm_filter {
-	struct ksm_filter_layer *layers;
-	struct ksm_filter_layer *before;
-	unsigned long noted;
+	struct ksm_filter_layer *seen;
+	struct ksm_filter_layer *past;
+	struct ksm_filter_layer *wanted;
+	struct ksm_filter_layer *wanted_before;
+	u8 generation;
 	bool stuck;
+};
+
+/**
+ * struct ksm_forest - search trees side by side
+ * @tree: the trees; the upper bits of a checksum are the number of its tree
+ * @bits: how many bits
+ * @nr: how many nodes there are in all trees
+ * @single: the tree, if there is only one
+ */
+struct ksm_forest {
+	struct rb_root *tree;
+	unsigned int bits;
+	unsigned long nr;
+	struct rb_root single;
 };
 
 /**
@@ -220,18 +257,16 @@ struct ksm_stable_node {
  * @max_sharing: how many items fill a stable node
  * @pages_shared: stable nodes that have items
  * @pages_sharing: items on stable nodes beyond the first of each
- * @pages_unshared: items in the unstable tree
  * @chains: keys that have more than one stable node
  * @dups: stable nodes of those keys
  */
 struct ksm_index {
-	struct rb_root stable;
-	struct rb_root unstable;
+	struct ksm_forest stable;
+	struct ksm_forest unstable;
 	struct list_head watch;
 	int max_sharing;
 	unsigned long pages_shared;
 	unsigned long pages_sharing;
-	unsigned long pages_unshared;
 	unsigned long chains;
 	unsigned long dups;
 };
@@ -241,10 +276,12 @@ struct ksm_index {
  * @slot: in the list and hash of slots; holds a reference (mm_count) to the mm
  * @blocks: by number. Only grows while the cursor stands on this slot, which is
  *	why an exit may free a slot that has none.
+ * @anon_pages: how many the mm had when the pass came to it
  */
 struct ksm_mm_slot {
 	struct mm_slot slot;
 	struct xarray blocks;
+	s64 anon_pages;
 };
 
 #define KSM_SLOTS_HASH_BITS	10
@@ -267,7 +304,15 @@ struct ksm_slots {
  * struct ksm_batch - pages of one block that a step of the scan looks at
  * @slot: slot of the mm
  * @base: address of the first page of the block
- * @flat: the block's entries, laid out; those of @slot are out of date meanwhile
+ * @flat: the block's entries, laid out: in @room, or in the block if it is full
+ * @room: room to lay them out, all zero between two steps; those of the block are out
+ *	of date meanwhile
+ * @used: which entries may be other than zero
+ * @had: how many entries the block had
+ * @known: how many of them were found to have a page
+ * @lost: how many were dropped
+ * @dropped: some pages did not get an entry, for want of memory
+ * @turn: the block has its turn
  * @found: which pages have something to know of
  * @nr: how many pages are to be looked at
  * @skipped: how many need not be, since nobody accessed them
@@ -277,16 +322,27 @@ struct ksm_slots {
  * @nid: its node, as in a key
  * @unread: its checksum is known to be as before
  * @waiting: it is in the unstable tree, where a page of the same batch may find it
- * @budget: when to stop, in the unit of batch_cost()
+ * @cost: what it takes, in the unit of ksm_scan_end()
+ * @budget: when to stop, likewise
  * @cleared: accessed bits were cleared
  * @young_end: end of the entries that were accessed, as was found already
- * @huge: address of the huge mapping that was met last
- * @huge_young: it had been accessed
+ * @blocks: where in the slot's blocks the step has got to
+ * @swept: everything before this address has been seen to
+ * @tables: page tables visited or passed over
+ * @upper: address of the entry of an upper table whose accessed bit was cleared last
+ * @upper_young: it had been set
  */
 struct ksm_batch {
 	struct ksm_mm_slot *slot;
 	unsigned long base;
-	u64 flat[KSM_BLOCK_PAGES];
+	u64 *flat;
+	u64 room[KSM_BLOCK_PAGES];
+	DECLARE_BITMAP(used, KSM_BLOCK_PAGES);
+	unsigned int had;
+	unsigned int known;
+	unsigned int lost;
+	bool dropped;
+	bool turn;
 	DECLARE_BITMAP(found, KSM_BLOCK_PAGES);
 	unsigned int nr;
 	unsigned int skipped;
@@ -296,29 +352,39 @@ struct ksm_batch {
 	int nid[KSM_BLOCK_PAGES];
 	DECLARE_BITMAP(unread, KSM_BLOCK_PAGES);
 	DECLARE_BITMAP(waiting, KSM_BLOCK_PAGES);
+	unsigned int cost;
 	unsigned int budget;
 	bool cleared;
 	unsigned long young_end;
-	unsigned long huge;
-	bool huge_young;
+	struct xa_state blocks;
+	unsigned long swept;
+	unsigned int tables;
+	unsigned long upper;
+	bool upper_young;
 };
 
 /**
  * struct ksm_scanner - where a pass has got to within the cursor's slot
  * @address: next page to look at
- * @offered: a mergeable VMA was met in this slot
+ * @entered: the mm of this slot has been looked at
+ * @offered: a mergeable VMA was met in it
+ * @moved: its number of pages is not what it was
  * @passes: passes completed
  * @unflushed: steps in this mm since the TLB was flushed, in which accessed bits
  *	were cleared
+ * @zero_pages: what the knob said when the pass began
  * @filter: which checksums are worth a look
  * @batch: what is looked at now
- * @scratch: room to lay a block out
+ * @scratch: room to lay another block out
  */
 struct ksm_scanner {
 	unsigned long address;
+	bool entered;
 	bool offered;
+	bool moved;
 	unsigned long passes;
 	unsigned int unflushed;
+	bool zero_pages;
 	struct ksm_filter filter;
 	struct ksm_batch *batch;
 	u64 *scratch;
@@ -451,7 +517,7 @@ void ksm_scan_exit(struct ksm_scanner *scanner);
 bool ksm_scan_begin(struct ksm_domain *d, u64 budget);
 unsigned int ksm_scan_end(struct ksm_domain *d);
 u64 ksm_checksum(struct page *page);
-bool ksm_checksum_is_zero(u64 checksum);
+u64 ksm_checksum_of_zero(void);
 void ksm_checksum_init(void);
 
 /* slot.c */
@@ -473,18 +539,19 @@ long ksm_profit(unsigned long saved, unsigned long pages, unsigned long items);
 int ksm_block_slab_init(void);
 void ksm_block_slab_free(void);
 void ksm_block_unpack(const struct ksm_block *block, u64 *flat);
-void ksm_block_pack(struct ksm_block *block, const u64 *flat);
+void ksm_block_pack(struct ksm_block *block, const unsigned long *used,
+		    const u64 *flat);
 struct ksm_block *ksm_block_find(struct xarray *blocks, unsigned long address);
 struct ksm_block *ksm_block_reserve(struct xarray *blocks,
-				    unsigned long address, const u64 *flat,
-				    unsigned int more);
+				    unsigned long address, unsigned int more);
 void ksm_block_tidy(struct xarray *blocks, unsigned long address);
 
 /* filter.c */
-bool ksm_filter_reserve(struct ksm_filter *filter, unsigned int pages);
-bool ksm_filter_note(struct ksm_filter *filter, u64 checksum);
+void ksm_filter_note(struct ksm_filter *filter, u64 checksum);
+void ksm_filter_note_again(struct ksm_filter *filter, u64 checksum);
 void ksm_filter_mark(struct ksm_filter *filter, u64 checksum);
-void ksm_filter_next(struct ksm_filter *filter);
+bool ksm_filter_wants(const struct ksm_filter *filter, u64 checksum);
+void ksm_filter_next(struct ksm_filter *filter, unsigned long pages);
 void ksm_filter_clear(struct ksm_filter *filter);
 
 /* index.c */
@@ -510,13 +577,14 @@ int ksm_index_free_item(struct ksm_index *index, struct ksm_rmap_item *item,
 			enum ksm_folio_lock lock);
 struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,
 					    const struct ksm_key *key,
-					    struct page *page,
 					    struct folio **kfolio);
+void ksm_index_put_behind(struct ksm_index *index, struct ksm_stable_node *node);
 struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 					  const struct ksm_key *key,
 					  struct ksm_rmap_item *except,
 					  struct page *page,
 					  struct page **twin_page);
+void ksm_index_fit(struct ksm_index *index);
 void ksm_index_prune(struct ksm_index *index);
 void ksm_index_prune_range(struct ksm_index *index, unsigned long start_pfn,
 			   unsigned long end_pfn);
@@ -530,7 +598,18 @@ static inline bool ksm_index_validate(const struct ksm_index *index)
 }
 #endif
 
+/* forest.c */
+typedef u64 (*ksm_checksum_of_t)(const struct rb_node *rb);
+typedef bool (*ksm_less_t)(struct rb_node *a, const struct rb_node *b);
+
+void ksm_forest_init(struct ksm_forest *forest);
+void ksm_forest_fit(struct ksm_forest *forest, ksm_checksum_of_t checksum_of,
+		    ksm_less_t less);
+struct rb_node *ksm_forest_next(const struct ksm_forest *forest,
+				const struct rb_node *rb, u64 checksum);
+
 /* merge.c */
+bool ksm_same_bytes(struct page *page, struct page *other);
 int ksm_protect_page(struct vm_area_struct *vma, unsigned long address,
 		     struct page *page);
 int ksm_replace_page(struct vm_area_struct *vma, unsigned long address,
@@ -541,34 +620,63 @@ bool ksm_page_held(struct page *page);
 /* unmerge.c */
 int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end);
-int ksm_unmerge_item(struct ksm_rmap_item *item);
+int ksm_unmerge_page(struct mm_struct *mm, unsigned long address);
 
 /* walk.c */
 
 /**
- * struct ksm_spot - an entry of a page table that a walk has come to
+ * struct ksm_table - a page table, or a huge mapping, that a walk has come to
  * @vma: VMA of the walk
- * @address: page-aligned address
  * @pmd: entry of the upper table
- * @ptep: the entry; NULL within a huge mapping
- * @pte: what it is; empty within a huge mapping
- * @page: the page it maps; NULL if it maps none, or a special one
+ * @ptep: first entry to visit; NULL for a huge mapping
+ * @page: first page to visit of a huge mapping
+ * @start: address of the first entry
+ * @end: end of what is to be visited
  */
-struct ksm_spot {
+struct ksm_table {
 	struct vm_area_struct *vma;
-	unsigned long address;
 	pmd_t *pmd;
 	pte_t *ptep;
-	pte_t pte;
 	struct page *page;
+	unsigned long start;
+	unsigned long end;
 };
 
-typedef bool (*ksm_visit_t)(struct ksm_spot *spot, void *private);
+/**
+ * enum ksm_glance - what to do about a page table, or a part of one
+ * @KSM_VISIT: visit it
+ * @KSM_PASS_OVER: go on behind it
+ * @KSM_STOP: end the walk before it
+ */
+enum ksm_glance {
+	KSM_VISIT,
+	KSM_PASS_OVER,
+	KSM_STOP,
+};
+
+/**
+ * struct ksm_walk_ops - what a walk does on its way
+ * @glance: called without a lock, to see whether there is anything to visit; NULL to
+ *	visit everything. There may be no page table, or a huge mapping.
+ * @visit: called under the page table lock; returns whether the walk is to go on. May
+ *	lower the end of the table to where it got to.
+ */
+struct ksm_walk_ops {
+	enum ksm_glance (*glance)(const struct ksm_table *table, void *private);
+	bool (*visit)(struct ksm_table *table, void *private);
+};
+
 typedef bool (*ksm_match_t)(pte_t pte, struct page *page);
 
 bool ksm_is_anon(struct page *page);
-unsigned long ksm_walk_table(struct vm_area_struct *vma, unsigned long start,
-			     ksm_visit_t visit, void *private);
+struct page *ksm_table_page(const struct ksm_table *table,
+			    unsigned long address, pte_t pte);
+bool ksm_table_accessed(const struct ksm_table *table);
+bool ksm_table_unchanged(const struct ksm_table *table,
+			 const unsigned long *known, bool all);
+unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
+			     unsigned long end, const struct ksm_walk_ops *ops,
+			     void *private);
 unsigned long ksm_walk_next(struct vm_area_struct *vma, unsigned long start,
 			    unsigned long end, ksm_match_t match,
 			    struct page **page);
@@ -626,9 +734,44 @@ static inline bool ksm_vma_offered(struct vm_area_struct *vma)
  */
 static inline struct ksm_rmap_item *ksm_entry_item(u64 entry)
 {
-	if (entry & KSM_ENTRY_SUM)
-		return NULL;
-	return (void *)(unsigned long)(entry & ~KSM_ENTRY_SKIPS);
+	return entry & KSM_ENTRY_SUM ? NULL : (void *)(unsigned long)entry;
+}
+
+/**
+ * ksm_forest_number() - which tree does a checksum belong to?
+ * @forest: forest
+ * @checksum: any checksum
+ *
+ * Return: the number of the tree.
+ */
+static inline unsigned long ksm_forest_number(const struct ksm_forest *forest,
+					      u64 checksum)
+{
+	return checksum >> (KSM_CHECKSUM_BITS - forest->bits);
+}
+
+/**
+ * ksm_forest_tree() - get the tree of a checksum
+ * @forest: forest
+ * @checksum: any checksum
+ *
+ * Return: the tree.
+ */
+static inline struct rb_root *ksm_forest_tree(const struct ksm_forest *forest,
+					      u64 checksum)
+{
+	return &forest->tree[ksm_forest_number(forest, checksum)];
+}
+
+/**
+ * ksm_item_address() - where is the page of an rmap_item?
+ * @item: item that is not stable
+ *
+ * Return: the address in the item's mm.
+ */
+static inline unsigned long ksm_item_address(const struct ksm_rmap_item *item)
+{
+	return (unsigned long)item->place << PAGE_SHIFT;
 }
 
 /**
@@ -673,6 +816,18 @@ static inline u64 ksm_entry_sum(u64 entry)
 static inline unsigned long ksm_block_end(unsigned long address)
 {
 	return (address & KSM_BLOCK_MASK) + ~KSM_BLOCK_MASK + 1;
+}
+
+/**
+ * ksm_has_turn() - is everything in a block to be read in this pass?
+ * @d: domain; its lock is held
+ * @address: address of any page of the block
+ *
+ * Return: whether it is.
+ */
+static inline bool ksm_has_turn(struct ksm_domain *d, unsigned long address)
+{
+	return (d->scanner.passes + (address >> KSM_BLOCK_SHIFT)) % KSM_TURN_PASSES == 0;
 }
 
 #endif /* __MM_KSM_KSM_H */

@@ -10,6 +10,7 @@
  * seems to be one on its way.
  */
 
+#include <linux/bitfield.h>
 #include <linux/freezer.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
@@ -21,9 +22,6 @@
 
 #include "../internal.h"
 #include "ksm.h"
-
-/* Passes until a page is looked up again without any reason. */
-#define KSM_LOOK_UP_PASSES	32
 
 static int key_nid(struct ksm_domain *d, struct folio *folio)
 {
@@ -37,6 +35,7 @@ static int key_nid(struct ksm_domain *d, struct folio *folio)
  * @address: where it is
  * @page: the page, referenced by the batch; NULL if the batch has let it go
  * @key: of its bytes
+ * @vain: how often it was read in vain, with this time
  */
 struct visit {
 	struct ksm_mm_slot *slot;
@@ -44,6 +43,7 @@ struct visit {
 	unsigned long address;
 	struct page *page;
 	struct ksm_key key;
+	unsigned int vain;
 };
 
 static struct mm_struct *visit_mm(const struct visit *v)
@@ -64,7 +64,7 @@ static struct ksm_rmap_item *new_item(const struct visit *v)
 	if (!item)
 		return NULL;
 	item->mm = visit_mm(v);
-	item->address = v->address;
+	item->place = v->address >> PAGE_SHIFT;
 	item->key = v->key;
 	return item;
 }
@@ -85,12 +85,29 @@ static void append(struct ksm_domain *d, struct ksm_stable_node *node,
 		   struct ksm_rmap_item *item, struct vm_area_struct *vma,
 		   struct anon_vma *anon_vma)
 {
-	unsigned long index = linear_page_index(vma, item->address);
+	unsigned long index = linear_page_index(vma, ksm_item_address(item));
 
 	ksm_index_append(&d->index, node, item);
 	get_anon_vma(anon_vma);
 	item->anon_vma = anon_vma;
-	item->index = index;
+	item->place = index;
+}
+
+static bool try_adopt(struct ksm_domain *d, struct ksm_rmap_item *item,
+		      struct folio *folio, struct ksm_stable_node *node)
+{
+	struct vm_area_struct *vma = ksm_vma_lock(item->mm, ksm_item_address(item));
+
+	if (!vma)
+		return false;
+	if (folio_trylock(folio)) {
+		/* It may have been migrated before it was locked. */
+		if (ksm_folio_node(folio) == node)
+			append(d, node, item, vma, vma->anon_vma);
+		folio_unlock(folio);
+	}
+	ksm_vma_unlock(vma);
+	return item->state == KSM_ITEM_STABLE;
 }
 
 /*
@@ -101,25 +118,16 @@ static void adopt(struct ksm_domain *d, struct visit *v, struct folio *folio,
 		  struct ksm_stable_node *node)
 {
 	struct ksm_rmap_item *item;
-	struct vm_area_struct *vma;
 
 	if (!forget_item(d, v, node->key.checksum))
 		return;
 	item = new_item(v);
-	if (!item)
-		return;
-	vma = ksm_vma_lock(item->mm, item->address);
-	if (vma && folio_trylock(folio)) {
-		/* It may have been migrated before it was locked. */
-		if (ksm_folio_node(folio) == node)
-			append(d, node, item, vma, vma->anon_vma);
-		folio_unlock(folio);
-	}
-	if (vma)
-		ksm_vma_unlock(vma);
-	if (item->state == KSM_ITEM_STABLE)
+	if (item && try_adopt(d, item, folio, node)) {
 		set_entry(d, v, ksm_item_entry(item));
-	else
+		return;
+	}
+	ksm_filter_note(&d->scanner.filter, node->key.checksum);
+	if (item)
 		ksm_item_free(item);
 }
 
@@ -148,6 +156,7 @@ static int join_locked(struct ksm_domain *d, struct ksm_rmap_item *item,
 		       struct vm_area_struct *vma, struct folio *folio,
 		       struct ksm_stable_node *node, struct folio *kfolio)
 {
+	unsigned long address = ksm_item_address(item);
 	int err;
 
 	append(d, node, item, vma, vma->anon_vma);
@@ -157,9 +166,11 @@ static int join_locked(struct ksm_domain *d, struct ksm_rmap_item *item,
 	 */
 	if (!folio_test_swapcache(kfolio))
 		folio_set_dirty(kfolio);
-	err = ksm_replace_page(vma, item->address, &folio->page, &kfolio->page);
-	if (err)
+	err = ksm_replace_page(vma, address, &folio->page, &kfolio->page);
+	if (err) {
 		ksm_index_detach(&d->index, item);
+		item->place = address >> PAGE_SHIFT;
+	}
 	return err;
 }
 
@@ -201,7 +212,7 @@ static int join(struct ksm_domain *d, struct ksm_rmap_item *item,
 	struct folio *folio;
 	int err = -EBUSY;
 
-	folio = begin_merge(item->mm, item->address, page, &vma);
+	folio = begin_merge(item->mm, ksm_item_address(item), page, &vma);
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
 	if (folio_trylock(kfolio)) {
@@ -216,7 +227,6 @@ static int join(struct ksm_domain *d, struct ksm_rmap_item *item,
 }
 
 /*
- * The page is at rest now, so this checksum is right, whatever was read before.
  * Its present mappings are found from its own anon_vma, which may be a parent's;
  * the VMA's anon_vma would not lead to those.
  */
@@ -227,8 +237,7 @@ static void make_ksm_page(struct ksm_domain *d, struct ksm_rmap_item *item,
 	struct anon_vma *anon_vma = folio_anon_vma(folio);
 
 	node->kpfn = folio_pfn(folio);
-	node->key.nid = key_nid(d, folio);
-	node->key.checksum = ksm_checksum(&folio->page);
+	node->key = item->key;
 	ksm_index_add_node(&d->index, node);
 	append(d, node, item, vma, anon_vma);
 	ksm_folio_set_node(folio, node);
@@ -245,10 +254,10 @@ static int promote(struct ksm_domain *d, struct ksm_rmap_item *item,
 	struct folio *folio;
 	int err;
 
-	folio = begin_merge(item->mm, item->address, page, &vma);
+	folio = begin_merge(item->mm, ksm_item_address(item), page, &vma);
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
-	err = ksm_protect_page(vma, item->address, page);
+	err = ksm_protect_page(vma, ksm_item_address(item), page);
 	if (!err)
 		make_ksm_page(d, item, vma, folio, node);
 	end_merge(vma, folio);
@@ -261,7 +270,7 @@ static int promote(struct ksm_domain *d, struct ksm_rmap_item *item,
 static void demote(struct ksm_domain *d, struct visit *v,
 		   struct ksm_rmap_item *item)
 {
-	if (ksm_unmerge_item(item) ||
+	if (ksm_unmerge_page(item->mm, v->address) ||
 	    ksm_index_free_item(&d->index, item, KSM_FOLIO_TRYLOCK))
 		set_entry(d, v, ksm_item_entry(item));
 }
@@ -334,8 +343,6 @@ static int merge_zero(struct visit *v)
 	struct folio *folio;
 	int err;
 
-	if (mm_forbids_zeropage(mm))
-		return -EINVAL;
 	folio = begin_merge(mm, v->address, v->page, &vma);
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
@@ -345,23 +352,44 @@ static int merge_zero(struct visit *v)
 	return err;
 }
 
+static int join_new(struct ksm_domain *d, struct visit *v,
+		    struct ksm_stable_node *node, struct folio *kfolio)
+{
+	struct ksm_rmap_item *item = new_item(v);
+	int err;
+
+	if (!item)
+		return -ENOMEM;
+	err = join(d, item, v->page, node, kfolio);
+	if (err)
+		ksm_item_free(item);
+	else
+		set_entry(d, v, ksm_item_entry(item));
+	return err;
+}
+
 /* Returns whether there was a KSM page for it, joined or not. */
 static bool try_stable(struct ksm_domain *d, struct visit *v)
 {
-	struct ksm_stable_node *node;
-	struct ksm_rmap_item *item;
+	struct ksm_stable_node *node, *first = NULL;
+	int compares = KSM_MAX_COMPARES;
 	struct folio *kfolio;
+	int err;
 
-	node = ksm_index_find_node(&d->index, &v->key, v->page, &kfolio);
-	if (!node)
-		return false;
-	item = new_item(v);
-	if (item && !join(d, item, v->page, node, kfolio))
-		set_entry(d, v, ksm_item_entry(item));
-	else if (item)
-		ksm_item_free(item);
-	folio_put(kfolio);
-	return true;
+	while (compares--) {
+		node = ksm_index_find_node(&d->index, &v->key, &kfolio);
+		if (!node)
+			return false;
+		err = join_new(d, v, node, kfolio);
+		folio_put(kfolio);
+		if (err != -EAGAIN)
+			return true;
+		ksm_index_put_behind(&d->index, node);
+		if (node == first)
+			break;
+		first = first ?: node;
+	}
+	return false;
 }
 
 /* Returns whether there was a twin in the unstable tree, merged or not. */
@@ -374,45 +402,51 @@ static bool try_unstable(struct ksm_domain *d, struct visit *v)
 				   &twin_page);
 	if (!twin)
 		return false;
-	if (!IS_ERR(twin) && !split_siblings(v->page, twin_page)) {
+	if (IS_ERR(twin))
+		return true;
+	if (!split_siblings(v->page, twin_page)) {
 		pair(d, v, twin, twin_page);
 		put_page(twin_page);
 	}
+	/* If that failed, it is tried again in the next pass. */
+	if (!ksm_entry_item(*v->entry))
+		ksm_filter_mark(&d->scanner.filter, v->key.checksum);
 	return true;
 }
 
-/*
- * The entry of a page that waits in the unstable tree. Usually nothing is left to
- * do. But if there are others that it could not be merged with, since they are full
- * or somebody holds them, it is not to be skipped: that may change.
- */
-static u64 waiting_entry(struct ksm_domain *d, struct ksm_rmap_item *item)
+static bool wants_zero_page(struct ksm_domain *d, const struct visit *v)
 {
-	u64 entry = ksm_item_entry(item);
-
-	return ksm_index_is_alone(&d->index, item) ? entry :
-						     entry | KSM_ENTRY_SKIPS;
+	return READ_ONCE(d->zero_pages) && v->key.checksum == ksm_checksum_of_zero() &&
+	       !mm_forbids_zeropage(visit_mm(v));
 }
 
-/* No twin yet. If there seems to be one, it shall find this page. */
+/* Unchanged, and without a twin: that is all, until it is accessed or wanted. */
+static u64 quiet_entry(struct ksm_domain *d, const struct visit *v)
+{
+	return ksm_sum_entry(v->key.checksum) | KSM_ENTRY_QUIET |
+	       FIELD_PREP(KSM_ENTRY_READ, d->scanner.passes) |
+	       FIELD_PREP(KSM_ENTRY_VAIN, v->vain);
+}
+
+/*
+ * No twin yet. If there seems to be one, it shall find this page. Otherwise there is
+ * nothing left to do, unless it should have become the zero page.
+ */
 static void wait_for_twin(struct ksm_domain *d, struct visit *v, bool suspect)
 {
+	bool others = ksm_index_has_key(&d->index, &v->key);
 	struct ksm_rmap_item *item = NULL;
 
-	if (suspect || ksm_index_has_key(&d->index, &v->key))
+	if (others)
+		ksm_filter_mark(&d->scanner.filter, v->key.checksum);
+	if (others || suspect)
 		item = new_item(v);
 	if (item) {
 		ksm_index_add_item(&d->index, item);
-		set_entry(d, v, waiting_entry(d, item));
-	} else {
-		set_entry(d, v, ksm_sum_entry(v->key.checksum) |
-				KSM_ENTRY_QUIET);
+		set_entry(d, v, ksm_item_entry(item));
+	} else if (!wants_zero_page(d, v)) {
+		set_entry(d, v, quiet_entry(d, v));
 	}
-}
-
-static bool wants_zero_page(struct ksm_domain *d, u64 checksum)
-{
-	return READ_ONCE(d->zero_pages) && ksm_checksum_is_zero(checksum);
 }
 
 /*
@@ -422,7 +456,7 @@ static bool wants_zero_page(struct ksm_domain *d, u64 checksum)
 static void look_up_page(struct ksm_domain *d, struct visit *v, bool suspect)
 {
 	v->key.nid = key_nid(d, page_folio(v->page));
-	if (wants_zero_page(d, v->key.checksum) && !merge_zero(v))
+	if (wants_zero_page(d, v) && !merge_zero(v))
 		return;
 	if (!try_stable(d, v) && !try_unstable(d, v))
 		wait_for_twin(d, v, suspect);
@@ -453,51 +487,73 @@ static void note_change(struct ksm_domain *d, struct visit *v)
 	forget_item(d, v, v->key.checksum);
 }
 
-/* In the unstable tree, unchanged, and on the same NUMA node. Is anybody else there? */
-static void revisit_waiting(struct ksm_domain *d, struct visit *v,
-			    struct ksm_rmap_item *item)
+static bool is_wanted(struct ksm_domain *d, const struct visit *v)
 {
-	if (item->key.nid == v->key.nid &&
-	    !wants_zero_page(d, v->key.checksum) &&
-	    ksm_index_is_alone(&d->index, item)) {
-		*v->entry = ksm_item_entry(item);
-		return;
-	}
-	forget_item(d, v, v->key.checksum);
-	look_up(d, v, true);
+	return ksm_filter_wants(&d->scanner.filter, v->key.checksum);
 }
 
 /*
- * The filter tells when there is reason to look a page up again. In some cases it
- * cannot know: a page that could not be had when its twin was looked up, a pass that
- * was broken off. So each page has its turn now and then.
+ * In the unstable tree, unchanged. If nobody else is there, on the same NUMA node, and
+ * nobody is to be expected, it need not wait any longer: whoever comes is noticed.
  */
-static bool due(struct ksm_domain *d, struct visit *v)
+static void revisit_waiting(struct ksm_domain *d, struct visit *v,
+			    struct ksm_rmap_item *item)
 {
-	unsigned long turn = d->scanner.passes + (v->address >> PAGE_SHIFT);
+	bool alone = item->key.nid == v->key.nid && !wants_zero_page(d, v) &&
+		     ksm_index_is_alone(&d->index, item);
+	bool wanted = is_wanted(d, v);
 
-	return turn % KSM_LOOK_UP_PASSES == 0 ||
-	       (*v->entry & KSM_ENTRY_SKIPS) == KSM_ENTRY_SKIPS;
+	if ((alone && wanted) || !forget_item(d, v, v->key.checksum))
+		return;
+	if (alone)
+		set_entry(d, v, quiet_entry(d, v));
+	else
+		look_up(d, v, true);
 }
 
-/* Unchanged, and in no tree. If it was not read, it has been noted already. */
-static void revisit_quiet(struct ksm_domain *d, struct visit *v, bool unread)
+/*
+ * Unchanged, and in no tree. The filter tells when there is reason to look a quiet page
+ * up again. It cannot know of a page that could not be had when its twin was looked up,
+ * or of a pass that was broken off; so each page is looked up when it has its turn.
+ */
+static void revisit_sum(struct ksm_domain *d, struct visit *v)
 {
-	bool quiet = *v->entry & KSM_ENTRY_QUIET;
-	bool suspect = (quiet && unread) ||
-		       ksm_filter_note(&d->scanner.filter, v->key.checksum);
+	bool wanted = is_wanted(d, v);
 
-	if (!quiet || suspect || due(d, v) ||
-	    wants_zero_page(d, v->key.checksum))
-		look_up(d, v, suspect);
+	if (!(*v->entry & KSM_ENTRY_QUIET) || wanted || wants_zero_page(d, v) ||
+	    ksm_has_turn(d, v->address))
+		look_up(d, v, wanted);
 	else
-		*v->entry = ksm_sum_entry(v->key.checksum) | KSM_ENTRY_QUIET;
+		*v->entry = quiet_entry(d, v);
 }
 
 static u64 last_checksum(const struct ksm_rmap_item *item)
 {
 	return item->state == KSM_ITEM_STABLE ? item->node->key.checksum :
 						item->key.checksum;
+}
+
+/*
+ * Its KSM page has been copied away from its address, or is gone. The checksum stays, and
+ * is noted if it still holds.
+ */
+static bool forget_shared(struct ksm_domain *d, struct visit *v,
+			  struct ksm_rmap_item *item)
+{
+	u64 checksum = last_checksum(item);
+
+	if (!forget_item(d, v, checksum))
+		return false;
+	if (checksum == v->key.checksum)
+		ksm_filter_note(&d->scanner.filter, checksum);
+	return true;
+}
+
+static unsigned int count_vain(u64 entry, bool unread)
+{
+	unsigned int vain = entry & KSM_ENTRY_SUM ? FIELD_GET(KSM_ENTRY_VAIN, entry) : 0;
+
+	return min_t(unsigned int, vain + !unread, FIELD_MAX(KSM_ENTRY_VAIN));
 }
 
 /* Not a KSM page, or not any more. */
@@ -507,18 +563,18 @@ static void visit_page(struct ksm_domain *d, struct visit *v, bool unread)
 	u64 checksum;
 
 	if (item && item->state != KSM_ITEM_UNSTABLE) {
-		/* Its KSM page has been copied away from this address, or is gone. */
-		if (!forget_item(d, v, last_checksum(item)))
+		if (!forget_shared(d, v, item))
 			return;
 		item = NULL;
 	}
 	checksum = item ? item->key.checksum : ksm_entry_sum(*v->entry);
+	v->vain = count_vain(*v->entry, unread);
 	if (!*v->entry || checksum != v->key.checksum)
 		note_change(d, v);
 	else if (item)
 		revisit_waiting(d, v, item);
 	else
-		revisit_quiet(d, v, unread);
+		revisit_sum(d, v);
 }
 
 /* Has another page of the batch found it in the unstable tree? */
@@ -567,7 +623,7 @@ static void read_nth(struct ksm_domain *d, struct ksm_batch *b, unsigned int n)
 		return;
 	b->nid[n] = key_nid(d, page_folio(page));
 	if (test_bit(b->index[n], b->unread)) {
-		b->sum[n] = ksm_entry_sum(entry);
+		b->sum[n] = item ? item->key.checksum : ksm_entry_sum(entry);
 	} else {
 		b->sum[n] = ksm_checksum(page);
 		d->bytes_read += PAGE_SIZE;
@@ -583,8 +639,10 @@ static void visit_batch(struct ksm_domain *d, struct ksm_batch *b)
 {
 	unsigned int n;
 
-	for (n = 0; n < b->nr; n++)
+	for (n = 0; n < b->nr; n++) {
+		cond_resched();
 		read_nth(d, b, n);
+	}
 	for (n = 0; n < b->nr; n++) {
 		cond_resched();
 		visit_nth(d, b, n);
@@ -620,6 +678,7 @@ void ksm_pass(struct ksm_domain *d, unsigned int nr_pages)
 		cond_resched();
 		if (!ksm_scan_begin(d, budget))
 			return;
+		ksm_index_fit(&d->index);
 		visit_batch(d, d->scanner.batch);
 		budget -= min_t(u64, ksm_scan_end(d), budget);
 	}

@@ -228,10 +228,10 @@ static bool rmap_walk_item(struct folio *folio, struct ksm_rmap_item *item,
 
 	if (!rmap_lock(anon_vma, rwc))
 		return false;
-	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, item->index,
-				       item->index) {
+	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, item->place,
+				       item->place) {
 		struct vm_area_struct *vma = avc->vma;
-		unsigned long addr = vma_address(vma, item->index, 1);
+		unsigned long addr = vma_address(vma, item->place, 1);
 
 		cond_resched();
 		if (rwc->invalid_vma && rwc->invalid_vma(vma, rwc->arg))
@@ -290,7 +290,7 @@ static bool node_covers(struct ksm_stable_node *node,
 	     item = next_anchor(node, item)) {
 		if (--*budget < 0)
 			return false;
-		if (item == without || item->index != index)
+		if (item == without || item->place != index)
 			continue;
 		list_for_each_entry(avc, &vma->anon_vma_chain, same_vma) {
 			if (avc->anon_vma == item->anon_vma)
@@ -333,9 +333,9 @@ bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio)
 	if (!folio_mapped(folio))
 		return false;
 	anon_vma_lock_read(anon_vma);
-	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, item->index,
-				       item->index) {
-		unsigned long addr = vma_address(avc->vma, item->index, 1);
+	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, item->place,
+				       item->place) {
+		unsigned long addr = vma_address(avc->vma, item->place, 1);
 
 		cond_resched();
 		needed = mapped_at(folio, avc->vma, addr) &&
@@ -497,8 +497,8 @@ void collect_procs_ksm(struct folio *folio, struct page *page,
 		anon_vma_lock_read(item->anon_vma);
 		rcu_read_lock();
 		anon_vma_interval_tree_foreach(avc, &item->anon_vma->rb_root,
-					       item->index, item->index) {
-			unsigned long addr = vma_address(avc->vma, item->index, 1);
+					       item->place, item->place) {
+			unsigned long addr = vma_address(avc->vma, item->place, 1);
 
 			if (mapped_at(folio, avc->vma, addr))
 				collect_procs_vma(page, avc->vma, addr, to_kill,

@@ -6,10 +6,15 @@
  * is known and was not accessed since it was looked at has not changed; it is not
  * even touched. The accessed bit is cleared to know that the next time, and what it
  * said is handed to reclaim. A CPU may have the entry in its TLB, and then not set
- * the bit again; so the TLB is flushed behind a number of steps. Whatever slips
- * through is found after KSM_MAX_SKIPS passes, when the page is looked at anyway.
+ * the bit again; so the TLB is flushed behind a number of steps. A page that is
+ * accessed all the time and does not change is read less and less often.
+ *
+ * Where a whole block is known to need nothing, a glance at its page table, without a
+ * lock, is enough to pass it over. Whatever slips through is found when the block has
+ * its turn.
  */
 
+#include <linux/bitfield.h>
 #include <linux/highmem.h>
 #include <linux/ktime.h>
 #include <linux/mmu_notifier.h>
@@ -27,10 +32,10 @@
 
 #include "ksm.h"
 
-/* What the bits of KSM_ENTRY_SKIPS can count. */
-#define KSM_MAX_SKIPS	(KSM_ENTRY_SKIPS >> KSM_ENTRY_SKIPS_SHIFT)
 /* So many steps, 128 MiB at most, until the TLB is flushed. */
 #define KSM_STEPS_PER_FLUSH	64
+/* Page tables that are passed over before mmap_lock is let go. */
+#define KSM_TABLES_PER_STEP	64
 /* VMAs without a page that are passed over before mmap_lock is let go. */
 #define KSM_VMAS_PER_STEP	64
 /* No page of a block has this address. */
@@ -62,14 +67,13 @@ u64 ksm_checksum(struct page *page)
 }
 
 /**
- * ksm_checksum_is_zero() - is this the checksum of a page of zeroes?
- * @checksum: what ksm_checksum() returned
+ * ksm_checksum_of_zero() - the checksum of a page of zeroes
  *
- * Return: whether it is.
+ * Return: the checksum.
  */
-bool ksm_checksum_is_zero(u64 checksum)
+u64 ksm_checksum_of_zero(void)
 {
-	return checksum == zero_checksum;
+	return zero_checksum;
 }
 
 /**
@@ -89,7 +93,7 @@ void __init ksm_checksum_init(void)
  */
 int __init ksm_scan_init(struct ksm_scanner *scanner)
 {
-	scanner->scratch = kmalloc_array(KSM_BLOCK_PAGES, sizeof(u64), GFP_KERNEL);
+	scanner->scratch = kcalloc(KSM_BLOCK_PAGES, sizeof(u64), GFP_KERNEL);
 	scanner->batch = kzalloc(sizeof(*scanner->batch), GFP_KERNEL);
 	if (scanner->scratch && scanner->batch)
 		return 0;
@@ -108,160 +112,369 @@ void __init ksm_scan_exit(struct ksm_scanner *scanner)
 	kfree(scanner->batch);
 }
 
-static void batch_begin(struct ksm_batch *b, struct ksm_mm_slot *slot)
+static void batch_begin(struct ksm_batch *b, struct ksm_mm_slot *slot,
+			unsigned long address)
 {
 	b->slot = slot;
 	b->base = NO_ADDRESS;
 	b->nr = 0;
 	b->skipped = 0;
+	b->known = 0;
+	b->lost = 0;
+	b->dropped = false;
+	b->cost = 0;
 	b->cleared = false;
 	b->young_end = 0;
+	b->tables = 0;
+	b->swept = address;
+	b->blocks = (struct xa_state)__XA_STATE(&slot->blocks,
+						0, 0, 0);
+}
+
+/* A full block is as good as laid out. */
+static void open_block(struct ksm_domain *d, unsigned long address)
+{
+	struct ksm_batch *b = d->scanner.batch;
+	struct ksm_block *block = ksm_block_find(&b->slot->blocks, address);
+
+	b->base = address & KSM_BLOCK_MASK;
+	b->had = block ? block->nr : 0;
+	b->turn = ksm_has_turn(d, address);
+	b->flat = b->room;
+	bitmap_zero(b->used, KSM_BLOCK_PAGES);
+	if (block)
+		bitmap_copy(b->used, block->present, KSM_BLOCK_PAGES);
+	if (b->had == KSM_BLOCK_PAGES)
+		b->flat = block->entry;
+	else
+		ksm_block_unpack(block, b->flat);
 	bitmap_zero(b->found, KSM_BLOCK_PAGES);
 	bitmap_zero(b->unread, KSM_BLOCK_PAGES);
 	bitmap_zero(b->waiting, KSM_BLOCK_PAGES);
 }
 
-static unsigned int batch_cost(const struct ksm_batch *b)
+/*
+ * The bit of an upper table is one for many pages. It is cleared with the first of them
+ * that a pass comes to.
+ */
+static bool clear_upper_young(struct ksm_batch *b, const struct ksm_table *t, bool huge)
 {
-	return b->nr * KSM_SKIPS_PER_PAGE + b->skipped;
-}
+	unsigned long start = t->start & PMD_MASK;
 
-static void open_block(struct ksm_batch *b, unsigned long address)
-{
-	b->base = address & KSM_BLOCK_MASK;
-	ksm_block_unpack(ksm_block_find(&b->slot->blocks, address), b->flat);
-}
-
-/* A huge mapping has one bit for all its pages, which is cleared with the first. */
-static bool clear_huge_young(struct ksm_batch *b, struct ksm_spot *spot)
-{
-	unsigned long start = spot->address & PMD_MASK;
-
-	if (b->huge != start) {
-		b->huge = start;
-		b->huge_young = pmdp_clear_young_notify(spot->vma, start,
-							spot->pmd);
-	}
-	return b->huge_young;
+	if (b->upper == start)
+		return b->upper_young;
+	b->upper = start;
+	if (huge)
+		b->upper_young = pmdp_clear_young_notify(t->vma, start, t->pmd);
+	else
+		b->upper_young = ksm_table_accessed(t);
+	b->cleared |= b->upper_young;
+	return b->upper_young;
 }
 
 /* Where entries are one for the hardware, the bits of all are cleared with the first. */
-static bool clear_pte_young(struct ksm_batch *b, struct ksm_spot *spot)
+static bool clear_pte_young(struct ksm_batch *b, const struct ksm_table *t,
+			    unsigned long address, pte_t pte)
 {
-	unsigned int nr = pte_batch_hint(spot->ptep, spot->pte);
+	pte_t *ptep = t->ptep + ((address - t->start) >> PAGE_SHIFT);
 
-	if (!ptep_clear_young_notify(spot->vma, spot->address, spot->ptep))
+	if (address < b->young_end)
+		return true;
+	if (!pte_young(pte) && !mm_has_notifiers(t->vma->vm_mm))
 		return false;
-	b->young_end = spot->address + nr * PAGE_SIZE;
+	if (!ptep_clear_young_notify(t->vma, address, ptep))
+		return false;
+	b->young_end = address + pte_batch_hint(ptep, pte) * PAGE_SIZE;
 	return true;
 }
 
-/* Was it accessed since this was asked last? Reclaim wants to know it too. */
-static bool clear_young(struct ksm_batch *b, struct ksm_spot *spot)
+static void tell_reclaim(struct ksm_batch *b, struct page *page)
 {
-	struct folio *folio;
-	bool young = true;
+	struct folio *folio = page_folio(page);
 
-	if (spot->address < b->young_end)
-		return true;
-	if (spot->ptep)
-		young = clear_pte_young(b, spot);
-	else if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
-		young = clear_huge_young(b, spot);
-	if (!young)
-		return false;
-	folio = page_folio(spot->page);
 	folio_clear_idle(folio);
 	folio_set_young(folio);
 	b->cleared = true;
+}
+
+/* Was it accessed since this was asked last? Reclaim wants to know it too. */
+static bool clear_young(struct ksm_batch *b, const struct ksm_table *t,
+			unsigned long address, pte_t pte)
+{
+	bool young = true;
+
+	if (t->ptep)
+		young = clear_pte_young(b, t, address, pte);
+	else if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		young = clear_upper_young(b, t, true);
+	if (young)
+		tell_reclaim(b, ksm_table_page(t, address, pte));
+	return young;
+}
+
+/*
+ * For how many passes is a page to rest that is accessed, but was read in vain so often?
+ * As long as the stock KSM lets it, which counts passes where we count reads.
+ */
+static unsigned int rest_of(u64 entry)
+{
+	unsigned int vain = FIELD_GET(KSM_ENTRY_VAIN, entry);
+
+	return vain < 3 ? 0 : min(1U << (vain - 3), 8U);
+}
+
+static bool rests(struct ksm_domain *d, u64 entry)
+{
+	u64 age = d->scanner.passes - FIELD_GET(KSM_ENTRY_READ, entry);
+
+	return FIELD_GET(KSM_ENTRY_READ, FIELD_PREP(KSM_ENTRY_READ, age)) <= rest_of(entry);
+}
+
+static void batch_add(struct ksm_batch *b, const struct ksm_table *t,
+		      unsigned long address, struct page *page, unsigned int i)
+{
+	get_page(page);
+	ksm_flush_page(t->vma, page, address);
+	b->page[b->nr] = page;
+	b->index[b->nr++] = i;
+	b->cost += KSM_SKIPS_PER_PAGE;
+	b->known += !!b->flat[i];
+	__set_bit(i, b->found);
+	__set_bit(i, b->used);
+}
+
+static void batch_skip(struct ksm_batch *b, unsigned int i)
+{
+	b->skipped++;
+	b->cost++;
+	b->known++;
+	__set_bit(i, b->found);
+}
+
+static bool maps_node(const struct ksm_table *t, unsigned long address, pte_t pte,
+		      const struct ksm_stable_node *node)
+{
+	struct page *page = ksm_table_page(t, address, pte);
+
+	return page && ksm_folio_node(page_folio(page)) == node &&
+	       (node->key.nid == NUMA_NO_NODE || node->key.nid == page_to_nid(page));
+}
+
+/* A page that is shared is left alone. One that waits for a twin does not wait long. */
+static bool sift_item(struct ksm_batch *b, const struct ksm_table *t,
+		      unsigned long address, pte_t pte, struct ksm_rmap_item *item)
+{
+	unsigned int i = (address - b->base) >> PAGE_SHIFT;
+	bool young = clear_young(b, t, address, pte);
+
+	if (item->state == KSM_ITEM_STABLE)
+		return young && !maps_node(t, address, pte, item->node);
+	if (item->state == KSM_ITEM_UNSTABLE && !young)
+		__set_bit(i, b->unread);
 	return true;
 }
 
-static u64 skip_once(u64 entry)
-{
-	return entry + (1ULL << KSM_ENTRY_SKIPS_SHIFT);
-}
-
-static bool may_skip(u64 entry)
-{
-	return (entry & KSM_ENTRY_SKIPS) != KSM_ENTRY_SKIPS;
-}
-
-/*
- * The page is as it was. Is there something to do all the same? One that is in a
- * tree waits there. One without a twin is counted, and may turn out to have one.
- */
-static bool wants_a_look(struct ksm_domain *d, u64 entry)
-{
-	u64 checksum = ksm_entry_sum(entry);
-
-	if (!(entry & KSM_ENTRY_SUM))
-		return false;
-	if (!(entry & KSM_ENTRY_QUIET))
-		return true;
-	if (ksm_filter_note(&d->scanner.filter, checksum))
-		return true;
-	return READ_ONCE(d->zero_pages) && ksm_checksum_is_zero(checksum);
-}
-
-static void batch_add(struct ksm_batch *b, struct ksm_spot *spot, unsigned int i)
-{
-	get_page(spot->page);
-	ksm_flush_page(spot->vma, spot->page, spot->address);
-	__set_bit(i, b->found);
-	b->page[b->nr] = spot->page;
-	b->index[b->nr++] = i;
-}
-
-/*
- * Returns whether the page needs a look, and then whether it must be read.
- */
-static bool sift_known(struct ksm_domain *d, struct ksm_spot *spot,
-		       unsigned int i)
+/* A page of which the checksum is known. If it is wanted, it need not be read for that. */
+static bool sift_sum(struct ksm_domain *d, const struct ksm_table *t,
+		     unsigned long address, pte_t pte, u64 entry)
 {
 	struct ksm_batch *b = d->scanner.batch;
-	u64 *entry = &b->flat[i];
+	bool wanted = !(entry & KSM_ENTRY_QUIET) ||
+		      ksm_filter_wants(&d->scanner.filter, ksm_entry_sum(entry));
 
-	if (!READ_ONCE(d->smart_scan))
+	if (!wanted && rests(d, entry))
+		return false;
+	if (clear_young(b, t, address, pte))
 		return true;
-	if (clear_young(b, spot) || !may_skip(*entry))
-		return true;
-	if (wants_a_look(d, *entry)) {
-		__set_bit(i, b->unread);
+	if (wanted)
+		__set_bit((address - b->base) >> PAGE_SHIFT, b->unread);
+	return wanted;
+}
+
+/* A page of which something is known: does it need a look? */
+static bool sift_known(struct ksm_domain *d, const struct ksm_table *t,
+		       unsigned long address, pte_t pte, u64 entry)
+{
+	struct ksm_batch *b = d->scanner.batch;
+
+	if (b->turn) {
+		clear_young(b, t, address, pte);
 		return true;
 	}
-	*entry = skip_once(*entry);
-	__set_bit(i, b->found);
-	b->skipped++;
+	if (entry & KSM_ENTRY_SUM)
+		return sift_sum(d, t, address, pte, entry);
+	return sift_item(b, t, address, pte, ksm_entry_item(entry));
+}
+
+/* An entry that maps something: is the page to be looked at, or to be skipped? */
+static void sift_entry(struct ksm_domain *d, const struct ksm_table *t,
+		       unsigned long address, pte_t pte, bool smart)
+{
+	struct ksm_batch *b = d->scanner.batch;
+	unsigned int i = (address - b->base) >> PAGE_SHIFT;
+	struct page *page;
+
+	if (smart && b->flat[i] && !sift_known(d, t, address, pte, b->flat[i])) {
+		batch_skip(b, i);
+		return;
+	}
+	page = ksm_table_page(t, address, pte);
+	if (!ksm_is_anon(page))
+		return;
+	if (smart && !b->flat[i])
+		clear_young(b, t, address, pte);
+	batch_add(b, t, address, page, i);
+}
+
+static unsigned long sift_huge(struct ksm_domain *d, const struct ksm_table *t,
+			       bool smart)
+{
+	struct ksm_batch *b = d->scanner.batch;
+	unsigned long address = t->start;
+
+	open_block(d, address);
+	for (; address < t->end && b->cost < b->budget; address += PAGE_SIZE)
+		sift_entry(d, t, address, __pte(0), smart);
+	return address;
+}
+
+static unsigned long sift_ptes(struct ksm_domain *d, const struct ksm_table *t,
+			       bool smart)
+{
+	unsigned int i, nr = (t->end - t->start) >> PAGE_SHIFT;
+	struct ksm_batch *b = d->scanner.batch;
+	unsigned long address;
+	pte_t pte;
+
+	for (i = 0; i < nr && b->cost < b->budget; i++) {
+		pte = ptep_get(t->ptep + i);
+		if (pte_none(pte))
+			continue;
+		address = t->start + i * PAGE_SIZE;
+		if (b->base == NO_ADDRESS)
+			open_block(d, address);
+		if (pte_present(pte) && !pte_special(pte))
+			sift_entry(d, t, address, pte, smart);
+	}
+	return t->start + i * PAGE_SIZE;
+}
+
+/* Find out which pages are to be looked at. Without a page, go on. */
+static bool sift(struct ksm_table *t, void *private)
+{
+	struct ksm_domain *d = private;
+	bool smart = READ_ONCE(d->smart_scan);
+
+	t->end = t->ptep ? sift_ptes(d, t, smart) : sift_huge(d, t, smart);
+	return d->scanner.batch->base == NO_ADDRESS;
+}
+
+/* Most often it is the next one. */
+static struct ksm_block *find_block(struct ksm_batch *b, unsigned long nr)
+{
+	struct ksm_block *block;
+
+	rcu_read_lock();
+	if (b->blocks.xa_index + 1 == nr) {
+		block = xas_next(&b->blocks);
+	} else {
+		xas_set(&b->blocks, nr);
+		block = xas_load(&b->blocks);
+	}
+	rcu_read_unlock();
+	return block;
+}
+
+/* May something be known of pages between @swept and here? They would be gone. */
+static bool knows_before(struct ksm_batch *b, const struct ksm_table *t)
+{
+	unsigned long from = b->swept >> KSM_BLOCK_SHIFT;
+	unsigned long to = t->start >> KSM_BLOCK_SHIFT;
+
+	if (b->swept == t->start)
+		return false;
+	if (t->start & ~KSM_BLOCK_MASK)
+		return true;
+	return xa_find(&b->slot->blocks, &from, to - 1, XA_PRESENT);
+}
+
+/* Is there a checksum in a block that the filter wants? */
+static bool block_is_wanted(const struct ksm_filter *filter, const struct ksm_block *block)
+{
+	unsigned int i;
+
+	if (!filter->wanted && !filter->wanted_before)
+		return false;
+	for (i = 0; i < block->nr; i++)
+		if ((block->entry[i] & KSM_ENTRY_SUM) &&
+		    ksm_filter_wants(filter, ksm_entry_sum(block->entry[i])))
+			return true;
 	return false;
 }
 
-static bool sift_new(struct ksm_domain *d, struct ksm_spot *spot)
+/* Has no page come, gone, or been accessed? */
+static bool is_unchanged(struct ksm_domain *d, const struct ksm_table *t,
+			 const struct ksm_block *block)
 {
-	if (!ksm_is_anon(spot->page))
-		return false;
-	if (READ_ONCE(d->smart_scan))
-		clear_young(d->scanner.batch, spot);
-	return true;
+	struct ksm_scanner *s = &d->scanner;
+	bool all = block->nr < KSM_BLOCK_PAGES &&
+		   (clear_upper_young(s->batch, t, false) || s->moved);
+
+	return ksm_table_unchanged(t, block->present, all);
 }
 
-/* A page table entry: is its page to be looked at? Returns whether to stop. */
-static bool sift(struct ksm_spot *spot, void *private)
+static bool needs_nothing(struct ksm_domain *d, const struct ksm_table *t,
+			  const struct ksm_block *block)
+{
+	struct ksm_filter *filter = &d->scanner.filter;
+
+	return READ_ONCE(d->smart_scan) && !mm_has_notifiers(t->vma->vm_mm) &&
+	       block->settled && block->noted == filter->generation &&
+	       !ksm_has_turn(d, t->start) && !block_is_wanted(filter, block) &&
+	       is_unchanged(d, t, block);
+}
+
+/* How many entries of its block are in a page table. */
+static unsigned int count_known(const struct ksm_table *t, const struct ksm_block *block)
+{
+	unsigned int from = (t->start & ~KSM_BLOCK_MASK) >> PAGE_SHIFT;
+	unsigned int to = from + ((t->end - t->start) >> PAGE_SHIFT);
+	unsigned int nr = 0;
+
+	if (to - from == KSM_BLOCK_PAGES)
+		return block->nr;
+	for_each_set_bit_from(from, block->present, to)
+		nr++;
+	return nr;
+}
+
+/* Pass over what needs nothing, and keep an eye on how long mmap_lock is held. */
+static enum ksm_glance glance(const struct ksm_table *t, void *private)
 {
 	struct ksm_domain *d = private;
 	struct ksm_batch *b = d->scanner.batch;
-	unsigned int i = (spot->address & ~KSM_BLOCK_MASK) >> PAGE_SHIFT;
-	bool look;
+	struct ksm_block *block;
+	unsigned int known;
 
-	if (b->base == NO_ADDRESS)
-		open_block(b, spot->address);
-	if (!spot->page)
-		return false;
-	look = b->flat[i] ? sift_known(d, spot, i) : sift_new(d, spot);
-	if (look && ksm_is_anon(spot->page))
-		batch_add(b, spot, i);
-	return batch_cost(b) >= b->budget;
+	if (b->cost >= b->budget || b->tables == KSM_TABLES_PER_STEP ||
+	    (b->tables && mmap_lock_is_contended(t->vma->vm_mm)))
+		return KSM_STOP;
+	b->tables++;
+	b->cost++;
+	block = find_block(b, t->start >> KSM_BLOCK_SHIFT);
+	if (!block || !needs_nothing(d, t, block) || knows_before(b, t))
+		return KSM_VISIT;
+	known = count_known(t, block);
+	b->skipped += known;
+	b->cost += known / KSM_PAGES_PER_SKIP;
+	b->swept = t->end;
+	return KSM_PASS_OVER;
 }
+
+static const struct ksm_walk_ops scan_ops = {
+	.glance	= glance,
+	.visit	= sift,
+};
 
 /*
  * Go on until there are entries to know of, or mmap_lock has been held for long.
@@ -281,8 +494,8 @@ static bool walk_on(struct ksm_domain *d, struct mm_struct *mm)
 		s->offered = true;
 		if (!vma->anon_vma)
 			continue;
-		s->address = ksm_walk_table(vma, max(s->address, vma->vm_start),
-					    sift, d);
+		s->address = ksm_walk_range(vma, max(s->address, vma->vm_start),
+					    vma->vm_end, &scan_ops, d);
 		if (s->address < vma->vm_end || s->batch->base != NO_ADDRESS ||
 		    !--vmas)
 			return false;
@@ -304,13 +517,30 @@ static void flush_cleared(struct ksm_scanner *s, struct mm_struct *mm, bool now)
 	}
 }
 
+/* The next step begins with another mm, or with the next pass. */
+static void rewind_scanner(struct ksm_scanner *s)
+{
+	s->address = 0;
+	s->entered = false;
+	s->offered = false;
+	s->unflushed = 0;
+	s->batch->upper = NO_ADDRESS;
+}
+
+/* Whether pages have come or gone is not seen in a table that was not accessed. */
+static void enter_slot(struct ksm_scanner *s, struct ksm_mm_slot *slot)
+{
+	s64 pages = percpu_counter_sum(&slot->slot.mm->rss_stat[MM_ANONPAGES]);
+
+	s->entered = true;
+	s->moved = pages != slot->anon_pages;
+	slot->anon_pages = pages;
+}
+
 static void leave_slot(struct ksm_domain *d, bool remove)
 {
 	ksm_slots_next(d, remove);
-	d->scanner.address = 0;
-	d->scanner.offered = false;
-	d->scanner.unflushed = 0;
-	d->scanner.batch->huge = NO_ADDRESS;
+	rewind_scanner(&d->scanner);
 }
 
 /* The mm takes its page tables down without waiting for this. */
@@ -325,8 +555,7 @@ static void forget_missed(struct ksm_domain *d, unsigned long from,
 			  unsigned long to)
 {
 	struct ksm_batch *b = d->scanner.batch;
-	unsigned long address;
-	unsigned int i;
+	unsigned int i, end;
 
 	if (b->base == NO_ADDRESS) {
 		ksm_slot_forget(d, b->slot, from, to, KSM_FOLIO_TRYLOCK);
@@ -334,12 +563,14 @@ static void forget_missed(struct ksm_domain *d, unsigned long from,
 	}
 	if (from < b->base)
 		ksm_slot_forget(d, b->slot, from, b->base, KSM_FOLIO_TRYLOCK);
-	for (address = max(from, b->base); address < to; address += PAGE_SIZE) {
-		i = (address - b->base) >> PAGE_SHIFT;
+	if (b->known == b->had)
+		return;
+	i = (max(from, b->base) - b->base) >> PAGE_SHIFT;
+	end = (to - b->base) >> PAGE_SHIFT;
+	for_each_set_bit_from(i, b->used, end)
 		if (b->flat[i] && !test_bit(i, b->found))
-			ksm_slot_forget_page(d, b->slot, &b->flat[i],
-					     KSM_FOLIO_TRYLOCK);
-	}
+			b->lost += ksm_slot_forget_page(d, b->slot, &b->flat[i],
+							KSM_FOLIO_TRYLOCK);
 }
 
 /* Without memory for new entries, their pages wait for another pass. */
@@ -356,16 +587,35 @@ static void drop_new(struct ksm_batch *b)
 		b->index[nr++] = b->index[j];
 	}
 	b->nr = nr;
+	b->dropped = true;
 }
 
+/* Every page that is found is looked at or skipped, and whatever is known was found. */
 static void make_room(struct ksm_batch *b)
 {
-	unsigned int j, more = 0;
+	unsigned int more = bitmap_weight(b->found, KSM_BLOCK_PAGES) - b->known;
 
-	for (j = 0; j < b->nr; j++)
-		more += !b->flat[b->index[j]];
-	if (more && !ksm_block_reserve(&b->slot->blocks, b->base, b->flat, more))
+	if (more && !ksm_block_reserve(&b->slot->blocks, b->base, more))
 		drop_new(b);
+}
+
+/* In a new generation, the filter has to learn what is known. */
+static void note_again(struct ksm_filter *filter, struct ksm_batch *b)
+{
+	struct ksm_block *block = ksm_block_find(&b->slot->blocks, b->base);
+	struct ksm_rmap_item *item;
+	unsigned int i;
+
+	if (!block || block->noted == filter->generation)
+		return;
+	for_each_set_bit(i, b->used, KSM_BLOCK_PAGES) {
+		item = ksm_entry_item(b->flat[i]);
+		if (b->flat[i] & KSM_ENTRY_SUM)
+			ksm_filter_note_again(filter, ksm_entry_sum(b->flat[i]));
+		else if (item && item->state == KSM_ITEM_UNSTABLE)
+			ksm_filter_note_again(filter, item->key.checksum);
+	}
+	block->noted = filter->generation;
 }
 
 /* A step: fill the batch, or leave the mm. */
@@ -373,10 +623,11 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 {
 	struct ksm_scanner *s = &d->scanner;
 	struct mm_struct *mm = slot->slot.mm;
-	unsigned long from = s->address;
 	bool exiting, ended, withdrawn;
 
 	mmap_read_lock(mm);
+	if (!s->entered)
+		enter_slot(s, slot);
 	exiting = ksm_exiting(mm);
 	ended = exiting || walk_on(d, mm);
 	if (!exiting)
@@ -391,11 +642,31 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 	if (exiting) {
 		bury_slot(d, slot);
 	} else if (!withdrawn) {
-		forget_missed(d, from, ended ? ULONG_MAX : s->address);
-		make_room(s->batch);
+		forget_missed(d, s->batch->swept, ended ? ULONG_MAX : s->address);
+		if (s->batch->base != NO_ADDRESS) {
+			make_room(s->batch);
+			note_again(&s->filter, s->batch);
+		}
 		if (ended)
 			leave_slot(d, false);
 	}
+}
+
+/* Pages that are known by their checksums, and not by a KSM page. */
+static unsigned long unshared_pages(const struct ksm_domain *d)
+{
+	return d->nr_pages - min(d->nr_pages, d->index.pages_shared + d->index.pages_sharing);
+}
+
+static void begin_filter(struct ksm_domain *d)
+{
+	struct ksm_scanner *s = &d->scanner;
+	bool zero_pages = READ_ONCE(d->zero_pages);
+
+	ksm_filter_next(&s->filter, unshared_pages(d));
+	if (zero_pages && !s->zero_pages)
+		ksm_filter_mark(&s->filter, ksm_checksum_of_zero());
+	s->zero_pages = zero_pages;
 }
 
 static struct ksm_mm_slot *begin_pass(struct ksm_domain *d)
@@ -406,12 +677,10 @@ static struct ksm_mm_slot *begin_pass(struct ksm_domain *d)
 	/* A page in a per-CPU batch has a reference too many to be merged. */
 	lru_add_drain_all();
 	ksm_index_prune(&d->index);
-	ksm_filter_next(&d->scanner.filter);
+	begin_filter(d);
 	ksm_advisor_begin(&d->advisor, ktime_get_ns(),
 			  task_sched_runtime(current));
-	d->scanner.address = 0;
-	d->scanner.offered = false;
-	d->scanner.batch->huge = NO_ADDRESS;
+	rewind_scanner(&d->scanner);
 	return ksm_slots_first(d);
 }
 
@@ -432,6 +701,7 @@ static void end_pass(struct ksm_domain *d)
 	trace_ksm_stop_scan(d->scanner.passes, d->nr_pages);
 	d->scanner.passes++;
 	take_advice(d);
+	ksm_index_fit(&d->index);
 	/* ksmd may sleep for long now. */
 	if (list_empty(&d->slots.list))
 		ksm_filter_clear(&d->scanner.filter);
@@ -459,9 +729,8 @@ bool ksm_scan_begin(struct ksm_domain *d, u64 budget)
 		slot = begin_pass(d);
 	if (!slot)
 		return false;
-	batch_begin(b, slot);
+	batch_begin(b, slot, d->scanner.address);
 	b->budget = min_t(u64, budget, KSM_BLOCK_PAGES * KSM_SKIPS_PER_PAGE);
-	ksm_filter_reserve(&d->scanner.filter, KSM_BLOCK_PAGES);
 
 	/* Once the cursor has left it, an exit can free the slot. */
 	mm = slot->slot.mm;
@@ -474,6 +743,45 @@ bool ksm_scan_begin(struct ksm_domain *d, u64 budget)
 	return false;
 }
 
+static bool is_settled(const struct ksm_batch *b)
+{
+	struct ksm_rmap_item *item;
+	unsigned int i;
+
+	for_each_set_bit(i, b->used, KSM_BLOCK_PAGES) {
+		item = ksm_entry_item(b->flat[i]);
+		if (item ? item->state != KSM_ITEM_STABLE :
+			   b->flat[i] && !(b->flat[i] & KSM_ENTRY_QUIET))
+			return false;
+	}
+	return !b->dropped;
+}
+
+static void close_block(struct ksm_batch *b)
+{
+	struct ksm_block *block = ksm_block_find(&b->slot->blocks, b->base);
+
+	if (!block)
+		return;
+	if (b->nr || b->dropped || !block->settled)
+		block->settled = is_settled(b);
+	if (b->flat == block->entry && !b->lost)
+		return;
+	ksm_block_pack(block, b->used, b->flat);
+	ksm_block_tidy(&b->slot->blocks, b->base);
+}
+
+static void clear_room(struct ksm_batch *b)
+{
+	unsigned int i;
+
+	if (bitmap_full(b->used, KSM_BLOCK_PAGES))
+		memset(b->room, 0, sizeof(b->room));
+	else
+		for_each_set_bit(i, b->used, KSM_BLOCK_PAGES)
+			b->room[i] = 0;
+}
+
 /**
  * ksm_scan_end() - give the batch back
  * @d: domain; its lock is held
@@ -484,15 +792,12 @@ bool ksm_scan_begin(struct ksm_domain *d, u64 budget)
 unsigned int ksm_scan_end(struct ksm_domain *d)
 {
 	struct ksm_batch *b = d->scanner.batch;
-	struct ksm_block *block;
 
 	WRITE_ONCE(d->pages_scanned, d->pages_scanned + b->nr);
 	WRITE_ONCE(d->pages_skipped, d->pages_skipped + b->skipped);
 	if (b->base != NO_ADDRESS) {
-		block = ksm_block_find(&b->slot->blocks, b->base);
-		if (block)
-			ksm_block_pack(block, b->flat);
-		ksm_block_tidy(&b->slot->blocks, b->base);
+		close_block(b);
+		clear_room(b);
 	}
-	return max(batch_cost(b), 1U);
+	return max(b->cost, 1U);
 }

@@ -23,7 +23,7 @@
  * Memory that tracking a page takes: its entry in a well filled block, and its
  * share of the filter.
  */
-#define KSM_PAGE_COST	(9 + 4)
+#define KSM_PAGE_COST	(9 + 2)
 
 static struct kmem_cache *slot_cache;
 
@@ -179,18 +179,20 @@ static void forget_block(struct ksm_domain *d, struct ksm_mm_slot *slot,
 			 unsigned long start, unsigned long end,
 			 enum ksm_folio_lock lock)
 {
-	unsigned int i, from = 0, to = KSM_BLOCK_PAGES;
+	DECLARE_BITMAP(used, KSM_BLOCK_PAGES);
+	unsigned int from = 0, to = KSM_BLOCK_PAGES;
 	u64 *flat = d->scanner.scratch;
 
 	if (start > base)
 		from = (start - base) >> PAGE_SHIFT;
 	if (end - base < to * PAGE_SIZE)
 		to = (end - base) >> PAGE_SHIFT;
+	bitmap_copy(used, block->present, KSM_BLOCK_PAGES);
 	ksm_block_unpack(block, flat);
-	for (i = from; i < to; i++)
-		if (flat[i])
-			ksm_slot_forget_page(d, slot, &flat[i], lock);
-	ksm_block_pack(block, flat);
+	for_each_set_bit_from(from, used, to)
+		ksm_slot_forget_page(d, slot, &flat[from], lock);
+	ksm_block_pack(block, used, flat);
+	memset(flat, 0, KSM_BLOCK_PAGES * sizeof(*flat));
 	ksm_block_tidy(&slot->blocks, base);
 }
 

@@ -136,7 +136,7 @@ KSM_KNOB(advisor_target_scan_time, ksm_domain.advisor.target_seconds,
 /* Pages without a twin, whether or not an rmap_item waits for one. */
 static unsigned long pages_unshared(void)
 {
-	return READ_ONCE(ksm_domain.index.pages_unshared) +
+	return READ_ONCE(ksm_domain.index.unstable.nr) +
 	       READ_ONCE(ksm_domain.nr_quiet);
 }
 
@@ -173,7 +173,7 @@ static ssize_t general_profit_show(struct kobject *kobj,
 	struct ksm_index *index = &ksm_domain.index;
 	unsigned long sharing = READ_ONCE(index->pages_sharing);
 	unsigned long items = READ_ONCE(index->pages_shared) + sharing +
-			      READ_ONCE(index->pages_unshared);
+			      READ_ONCE(index->unstable.nr);
 
 	return sysfs_emit(buf, "%ld\n",
 			  ksm_profit(sharing + atomic_long_read(&ksm_zero_pages),

@@ -66,20 +66,21 @@ int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
 }
 
 /**
- * ksm_unmerge_item() - give one mapping a page of its own
- * @item: the mapping; domain->lock is held, mmap_lock is not
+ * ksm_unmerge_page() - give one mapping a page of its own
+ * @mm: mm that is kept by its slot; domain->lock is held, mmap_lock is not
+ * @address: page-aligned address of the mapping
  *
  * Return: 0 if no KSM page is left there, or the address is not offered any more;
  * -ENOMEM without memory for a copy, and then the page stays shared.
  */
-int ksm_unmerge_item(struct ksm_rmap_item *item)
+int ksm_unmerge_page(struct mm_struct *mm, unsigned long address)
 {
-	struct vm_area_struct *vma = ksm_vma_lock(item->mm, item->address);
+	struct vm_area_struct *vma = ksm_vma_lock(mm, address);
 	int err;
 
 	if (!vma)
 		return 0;
-	err = ksm_unmerge_range(vma, item->address, item->address + PAGE_SIZE);
+	err = ksm_unmerge_range(vma, address, address + PAGE_SIZE);
 	ksm_vma_unlock(vma);
 	return err;
 }

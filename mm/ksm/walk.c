@@ -12,99 +12,87 @@
 
 /**
  * struct ksm_walk - a walk under way
- * @spot: where it is
- * @visit: called for each entry that is not empty
- * @private: for @visit
+ * @table: where it is
+ * @ops: what it does
+ * @private: for @ops
  * @reached: end of what was visited
- * @whole: go on behind the end of a page table or block
  */
 struct ksm_walk {
-	struct ksm_spot spot;
-	ksm_visit_t visit;
+	struct ksm_table table;
+	const struct ksm_walk_ops *ops;
 	void *private;
 	unsigned long reached;
-	bool whole;
 };
 
-/* Returns whether the walk shall end here. */
-static bool walk_visit(struct ksm_walk *w, unsigned long addr)
+/* Returns whether the walk shall go on. */
+static bool visit_huge(struct ksm_walk *w)
 {
-	w->spot.address = addr;
-	w->reached = addr + PAGE_SIZE;
-	return w->visit(&w->spot, w->private);
-}
-
-static bool walk_huge_pmd(struct ksm_walk *w, unsigned long addr,
-			  unsigned long end)
-{
-	struct ksm_spot *spot = &w->spot;
-	pmd_t pmd = pmdp_get(spot->pmd);
+	struct ksm_table *t = &w->table;
+	pmd_t pmd = pmdp_get(t->pmd);
 	struct page *page;
-	bool stop = false;
 
 	if (!pmd_present(pmd))
-		return false;
-	page = vm_normal_page_pmd(spot->vma, addr, pmd);
+		return true;
+	page = vm_normal_page_pmd(t->vma, t->start, pmd);
 	if (!page)
-		return false;
-	spot->pte = __pte(0);
-	spot->ptep = NULL;
-	for (; addr < end && !stop; addr += PAGE_SIZE) {
-		spot->page = page + ((addr & ~PMD_MASK) >> PAGE_SHIFT);
-		stop = walk_visit(w, addr);
-	}
-	return stop;
+		return true;
+	t->ptep = NULL;
+	t->page = page + ((t->start & ~PMD_MASK) >> PAGE_SHIFT);
+	return w->ops->visit(t, w->private);
 }
 
-static bool walk_ptes(struct ksm_walk *w, pte_t *ptep, unsigned long addr,
-		      unsigned long end)
+static bool visit_table(struct ksm_walk *w)
 {
-	struct ksm_spot *spot = &w->spot;
-	bool stop = false;
+	struct ksm_table *t = &w->table;
+	spinlock_t *ptl; /* of the page table that is walked */
+	pte_t *start;
+	bool go_on;
 
-	for (; addr < end && !stop; ptep++, addr += PAGE_SIZE) {
-		spot->ptep = ptep;
-		spot->pte = ptep_get(ptep);
-		if (pte_none(spot->pte))
-			continue;
-		spot->page = NULL;
-		if (pte_present(spot->pte))
-			spot->page = vm_normal_page(spot->vma, addr, spot->pte);
-		stop = walk_visit(w, addr);
+	ptl = pmd_trans_huge_lock(t->pmd, t->vma);
+	if (ptl) {
+		__acquire(ptl); /* sparse does not see it */
+		go_on = visit_huge(w);
+		spin_unlock(ptl);
+		return go_on;
 	}
-	return stop;
+	start = pte_offset_map_lock(t->vma->vm_mm, t->pmd, t->start, &ptl);
+	if (!start)
+		return true;
+	__acquire(ptl); /* sparse does not see it */
+	t->ptep = start;
+	go_on = w->ops->visit(t, w->private);
+	pte_unmap_unlock(start, ptl);
+	return go_on;
+}
+
+/* What is in one block, at most. */
+static bool visit_block(struct ksm_walk *w)
+{
+	enum ksm_glance glance = KSM_VISIT;
+
+	if (w->ops->glance)
+		glance = w->ops->glance(&w->table, w->private);
+	if (glance == KSM_STOP)
+		w->table.end = w->table.start;
+	return glance == KSM_PASS_OVER || (glance == KSM_VISIT && visit_table(w));
 }
 
 static int walk_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
 			  struct mm_walk *walk)
 {
 	struct ksm_walk *w = walk->private;
-	pte_t *start;
-	spinlock_t *ptl; /* of the page table that is walked */
-	bool stop;
+	bool go_on = true;
 
 	cond_resched();
 	if (ksm_exiting(walk->mm))
 		return -ESRCH;
-	if (!w->whole)
-		end = min(end, ksm_block_end(addr));
-	w->spot.pmd = pmd;
-	ptl = pmd_trans_huge_lock(pmd, walk->vma);
-	if (ptl) {
-		__acquire(ptl); /* sparse does not see it */
-		stop = walk_huge_pmd(w, addr, end);
-		spin_unlock(ptl);
-	} else {
-		start = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
-		if (!start)
-			return 0;
-		__acquire(ptl); /* sparse does not see it */
-		stop = walk_ptes(w, start, addr, end);
-		pte_unmap_unlock(start, ptl);
+	w->table.pmd = pmd;
+	for (w->reached = addr; go_on && w->reached < end; w->reached = w->table.end) {
+		w->table.start = w->reached;
+		w->table.end = min(end, ksm_block_end(w->reached));
+		go_on = visit_block(w);
 	}
-	if (!stop)
-		w->reached = end;
-	return stop || !w->whole;
+	return !go_on;
 }
 
 static const struct mm_walk_ops walk_ops = {
@@ -112,14 +100,160 @@ static const struct mm_walk_ops walk_ops = {
 	.walk_lock	= PGWALK_RDLOCK,
 };
 
-/* Returns whether the walk was ended before @end. */
-static bool walk(struct ksm_walk *w, struct vm_area_struct *vma,
-		 unsigned long start, unsigned long end)
+/**
+ * ksm_walk_range() - visit the page tables of a range
+ * @vma: VMA to walk; its mm's mmap_lock is held
+ * @start: page-aligned address within @vma to start at
+ * @end: page-aligned address to end before, not beyond the end of @vma
+ * @ops: what to do
+ * @private: for @ops
+ *
+ * A page table, or huge mapping, is visited block by block, so that no lock is held
+ * for long. What has no page table is passed over.
+ *
+ * Return: address that the walk has got to: @end, unless @ops ended it before.
+ */
+unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
+			     unsigned long end, const struct ksm_walk_ops *ops,
+			     void *private)
 {
-	w->spot.vma = vma;
-	w->reached = start;
-	return start < end &&
-	       walk_page_range_vma(vma, start, end, &walk_ops, w) > 0;
+	struct ksm_walk w = {
+		.table.vma = vma,
+		.ops = ops,
+		.private = private,
+	};
+
+	if (start < end && walk_page_range_vma(vma, start, end, &walk_ops, &w) > 0)
+		return w.reached;
+	return end;
+}
+
+#ifdef CONFIG_ARCH_HAS_NONLEAF_PMD_YOUNG
+static bool clear_upper_young(const struct ksm_table *t)
+{
+	spinlock_t *ptl = pmd_lock(t->vma->vm_mm, t->pmd);
+	bool young;
+
+	/* The bit of a huge mapping is not ours to clear here. */
+	young = pmd_trans_huge(pmdp_get(t->pmd)) ||
+		pmdp_test_and_clear_young(t->vma, t->start & PMD_MASK, t->pmd);
+	spin_unlock(ptl);
+	return young;
+}
+#else
+static bool clear_upper_young(const struct ksm_table *t)
+{
+	return true;
+}
+#endif
+
+/**
+ * ksm_table_accessed() - was anything accessed through a page table?
+ * @table: page table, which need not be locked
+ *
+ * Return: false if nothing was, since this was asked last. Where the processor does not
+ * tell, true.
+ */
+bool ksm_table_accessed(const struct ksm_table *table)
+{
+	return !arch_has_hw_nonleaf_pmd_young() || clear_upper_young(table);
+}
+
+static bool pte_unchanged(pte_t *ptep)
+{
+	pte_t pte = ptep_get_lockless(ptep);
+
+	return pte_present(pte) && !pte_young(pte);
+}
+
+/* As many as a word has bits, for speed. */
+static bool word_unchanged(pte_t *ptep)
+{
+	pte_t *end = ptep + BITS_PER_LONG;
+
+	while (ptep < end && pte_unchanged(ptep) && pte_unchanged(ptep + 1) &&
+	       pte_unchanged(ptep + 2) && pte_unchanged(ptep + 3))
+		ptep += 4;
+	return ptep == end;
+}
+
+/* Bit by bit: are these mapped and not accessed, and the others not mapped? */
+static bool ptes_unchanged(pte_t *ptep, unsigned long known, unsigned long none)
+{
+	if (known == ~0UL)
+		return word_unchanged(ptep);
+	for (; known; known &= known - 1) {
+		if (!pte_unchanged(ptep + __ffs(known)))
+			return false;
+	}
+	for (; none; none &= none - 1) {
+		if (!pte_none(ptep_get_lockless(ptep + __ffs(none))))
+			return false;
+	}
+	return true;
+}
+
+/* Which bits of the word that begins at @i are in a range. */
+static unsigned long word_mask(unsigned int i, unsigned int from, unsigned int to)
+{
+	unsigned long mask = ~0UL;
+
+	if (i < from)
+		mask &= BITMAP_FIRST_WORD_MASK(from);
+	if (to - i < BITS_PER_LONG)
+		mask &= BITMAP_LAST_WORD_MASK(to);
+	return mask;
+}
+
+/**
+ * ksm_table_unchanged() - are the known pages of a page table still there, and were
+ * none of them accessed?
+ * @table: page table, which need not be locked; within one block
+ * @known: the block's bitmap of known pages
+ * @all: the others, too, must be as they were: there are none
+ *
+ * Return: whether it is so, as far as can be seen without a lock. Not for a mm whose
+ * memory others access through tables of their own.
+ */
+bool ksm_table_unchanged(const struct ksm_table *table,
+			 const unsigned long *known, bool all)
+{
+	unsigned int from = (table->start & ~KSM_BLOCK_MASK) >> PAGE_SHIFT;
+	unsigned int to = from + ((table->end - table->start) >> PAGE_SHIFT);
+	unsigned int i = round_down(from, BITS_PER_LONG);
+	pte_t *start = pte_offset_map(table->pmd, table->start);
+	unsigned long bits, mask;
+
+	if (!start)
+		return false;
+	for (; i < to; i += BITS_PER_LONG) {
+		bits = known[BIT_WORD(i)];
+		if (!bits && !all)
+			continue;
+		mask = word_mask(i, from, to);
+		if (!ptes_unchanged(start - from + i, bits & mask, all ? ~bits & mask : 0))
+			break;
+	}
+	pte_unmap(start);
+	return i >= to;
+}
+
+/**
+ * ksm_table_page() - get the page of an entry
+ * @table: page table or huge mapping that a walk visits
+ * @address: address of the entry in it
+ * @pte: the entry; not looked at in a huge mapping
+ *
+ * Return: the page, without a reference; NULL if there is none, or a special one.
+ */
+struct page *ksm_table_page(const struct ksm_table *table,
+			    unsigned long address, pte_t pte)
+{
+	if (!table->ptep)
+		return table->page + ((address - table->start) >> PAGE_SHIFT);
+	if (!pte_present(pte))
+		return NULL;
+	return vm_normal_page(table->vma, address, pte);
 }
 
 /**
@@ -134,47 +268,55 @@ bool ksm_is_anon(struct page *page)
 }
 
 /**
- * ksm_walk_table() - visit the entries of the next page table
- * @vma: VMA to walk; its mm's mmap_lock is held
- * @start: page-aligned address within @vma to start at
- * @visit: called under the page table lock with each entry that is not empty; ends
- *	the walk by returning true
- * @private: for @visit
- *
- * No more than one block is visited, so that the lock is not held for long; what
- * has no page table is passed over.
- *
- * Return: address that the walk has got to, which is the end of @vma if there was
- * no page table any more.
- */
-unsigned long ksm_walk_table(struct vm_area_struct *vma, unsigned long start,
-			     ksm_visit_t visit, void *private)
-{
-	struct ksm_walk w = { .visit = visit, .private = private };
-
-	return walk(&w, vma, start, vma->vm_end) ? w.reached : vma->vm_end;
-}
-
-/**
  * struct ksm_search - what ksm_walk_next() looks for
  * @match: the test
  * @want_page: take a reference to the page found
+ * @page: the page found
+ * @found: something was found
  */
 struct ksm_search {
 	ksm_match_t match;
 	bool want_page;
+	struct page *page;
+	bool found;
 };
 
-static bool visit_match(struct ksm_spot *spot, void *private)
+static bool matches(struct ksm_search *search, const struct ksm_table *table,
+		    unsigned long address, pte_t pte)
 {
-	struct ksm_search *search = private;
+	struct page *page = ksm_table_page(table, address, pte);
 
-	if (!search->match(spot->pte, spot->page))
+	if (!search->match(pte, page))
 		return false;
 	if (search->want_page)
-		get_page(spot->page);
+		get_page(page);
+	search->page = page;
 	return true;
 }
+
+static bool visit_search(struct ksm_table *table, void *private)
+{
+	struct ksm_search *search = private;
+	unsigned long address;
+	pte_t *ptep = table->ptep;
+	pte_t pte = __pte(0);
+
+	for (address = table->start; address < table->end; address += PAGE_SIZE) {
+		if (table->ptep)
+			pte = ptep_get(ptep++);
+		if (table->ptep && pte_none(pte))
+			continue;
+		if (matches(search, table, address, pte))
+			break;
+	}
+	search->found = address < table->end;
+	table->end = address;
+	return !search->found;
+}
+
+static const struct ksm_walk_ops search_ops = {
+	.visit	= visit_search,
+};
 
 /**
  * ksm_walk_next() - find the next page table entry that a test accepts
@@ -195,19 +337,15 @@ unsigned long ksm_walk_next(struct vm_area_struct *vma, unsigned long start,
 			    struct page **page)
 {
 	struct ksm_search search = { .match = match, .want_page = page };
-	struct ksm_walk w = {
-		.visit = visit_match,
-		.private = &search,
-		.whole = true,
-	};
+	unsigned long address = ksm_walk_range(vma, start, end, &search_ops, &search);
 
-	if (!walk(&w, vma, start, end))
+	if (!search.found)
 		return end;
 	if (page) {
-		*page = w.spot.page;
-		ksm_flush_page(vma, *page, w.spot.address);
+		*page = search.page;
+		ksm_flush_page(vma, *page, address);
 	}
-	return w.spot.address;
+	return address;
 }
 
 /**

@@ -39,97 +39,149 @@ static u64 checksum_of(u32 number)
 	       (64 - KSM_CHECKSUM_BITS);
 }
 
-/* One pass over pages number @from to @to; returns how many are suspects. */
-static unsigned int pass(struct kunit *test, u32 from, u32 to)
+/* Pages number @from to @to are met for the first time, or have changed. */
+static void note(struct kunit *test, u32 from, u32 to)
+{
+	for (; from < to; from++)
+		ksm_filter_note(test->priv, checksum_of(from));
+}
+
+/* A pass begins, and comes by at all pages. */
+static void next_pass(struct kunit *test, u32 pages)
 {
 	struct ksm_filter *filter = test->priv;
-	unsigned int suspects = 0;
+	u8 generation = filter->generation;
+	u32 i;
 
-	for (; from < to; from++) {
-		KUNIT_ASSERT_TRUE(test, ksm_filter_reserve(filter, 1));
-		suspects += ksm_filter_note(filter, checksum_of(from));
-	}
-	return suspects;
+	ksm_filter_next(filter, pages);
+	for (i = 0; filter->generation != generation && i < pages; i++)
+		ksm_filter_note_again(filter, checksum_of(i));
+}
+
+/* How many of these may have a twin? */
+static unsigned int suspects(struct kunit *test, u32 from, u32 to)
+{
+	unsigned int nr = 0;
+
+	for (; from < to; from++)
+		nr += ksm_filter_wants(test->priv, checksum_of(from));
+	return nr;
 }
 
 static void few_pages_without_a_twin_are_suspects(struct kunit *test)
 {
-	struct ksm_filter *filter = test->priv;
 	int i;
 
+	note(test, 0, NR_PAGES);
 	for (i = 0; i < 5; i++) {
-		ksm_filter_next(filter);
-		KUNIT_EXPECT_LE(test, pass(test, 0, NR_PAGES),
+		KUNIT_EXPECT_LE(test, suspects(test, 0, NR_PAGES),
 				NR_PAGES * MAX_ERRORS / 100);
+		next_pass(test, NR_PAGES);
 	}
+	KUNIT_EXPECT_EQ(test, suspects(test, 0, NR_PAGES), 0);
 }
 
-static void a_twin_in_the_same_pass_is_a_suspect(struct kunit *test)
+static void twins_are_suspects_in_two_passes(struct kunit *test)
 {
-	ksm_filter_next(test->priv);
-	pass(test, 0, NR_PAGES);
-	KUNIT_EXPECT_EQ(test, pass(test, 0, NR_PAGES), NR_PAGES);
+	note(test, 0, NR_PAGES);
+	note(test, 0, NR_PAGES);
+	KUNIT_EXPECT_EQ(test, suspects(test, 0, NR_PAGES), NR_PAGES);
+	next_pass(test, NR_PAGES);
+	KUNIT_EXPECT_EQ(test, suspects(test, 0, NR_PAGES), NR_PAGES);
+	next_pass(test, NR_PAGES);
+	next_pass(test, NR_PAGES);
+	KUNIT_EXPECT_EQ(test, suspects(test, 0, NR_PAGES), 0);
 }
 
-static void both_twins_are_suspects_in_the_next_pass(struct kunit *test)
+static void a_twin_is_noticed_many_passes_later(struct kunit *test)
 {
-	ksm_filter_next(test->priv);
-	pass(test, 0, NR_PAGES);
-	pass(test, 0, NR_PAGES);
-	ksm_filter_next(test->priv);
-	KUNIT_EXPECT_EQ(test, pass(test, 0, NR_PAGES), NR_PAGES);
+	int i;
+
+	note(test, 0, NR_PAGES);
+	for (i = 0; i < 5; i++)
+		next_pass(test, NR_PAGES);
+	note(test, 0, NR_PAGES);
+	KUNIT_EXPECT_EQ(test, suspects(test, 0, NR_PAGES), NR_PAGES);
+}
+
+/* Whether the pass has come by at the other one before, or will later. */
+static void a_twin_is_noticed_during_a_renewal(struct kunit *test)
+{
+	struct ksm_filter *filter = test->priv;
+	u8 generation;
+	u32 i;
+
+	note(test, 0, NR_PAGES);
+	generation = filter->generation;
+	ksm_filter_next(filter, NR_PAGES);
+	/* It had been too small. */
+	KUNIT_ASSERT_NE(test, filter->generation, generation);
+	for (i = 0; i < NR_PAGES / 2; i++)
+		ksm_filter_note_again(filter, checksum_of(i));
+	note(test, 0, NR_PAGES);
+	KUNIT_EXPECT_EQ(test, suspects(test, 0, NR_PAGES), NR_PAGES);
+}
+
+static void it_is_renewed_when_pages_have_changed(struct kunit *test)
+{
+	struct ksm_filter *filter = test->priv;
+	u32 from = NR_PAGES;
+	u8 generation;
+	int i;
+
+	note(test, 0, NR_PAGES);
+	next_pass(test, NR_PAGES);
+	generation = filter->generation;
+	next_pass(test, NR_PAGES);
+	KUNIT_EXPECT_EQ(test, filter->generation, generation);
+	for (i = 0; i < 10; i++, from += NR_PAGES) {
+		note(test, from, from + NR_PAGES);
+		next_pass(test, NR_PAGES);
+	}
+	KUNIT_EXPECT_NE(test, filter->generation, generation);
+	note(test, from, from + NR_PAGES);
+	KUNIT_EXPECT_LE(test, suspects(test, from, from + NR_PAGES),
+			NR_PAGES * MAX_ERRORS / 100);
 }
 
 static void it_grows_within_a_pass_and_forgets_nothing(struct kunit *test)
 {
-	ksm_filter_next(test->priv);
 	/* Many times what an empty filter has room for. */
-	pass(test, 0, 10 * NR_PAGES);
-	KUNIT_EXPECT_EQ(test, pass(test, 0, 10 * NR_PAGES), 10 * NR_PAGES);
+	note(test, 0, 10 * NR_PAGES);
+	note(test, 0, 10 * NR_PAGES);
+	KUNIT_EXPECT_EQ(test, suspects(test, 0, 10 * NR_PAGES), 10 * NR_PAGES);
 }
 
 static void what_was_marked_is_a_suspect_for_two_passes(struct kunit *test)
 {
-	struct ksm_filter *filter = test->priv;
-
-	ksm_filter_next(filter);
-	pass(test, 0, NR_PAGES);
-	ksm_filter_mark(filter, checksum_of(NR_PAGES));
-	KUNIT_EXPECT_EQ(test, pass(test, NR_PAGES, NR_PAGES + 1), 1);
-	ksm_filter_next(filter);
-	KUNIT_EXPECT_EQ(test, pass(test, NR_PAGES, NR_PAGES + 1), 1);
+	note(test, 0, NR_PAGES);
+	ksm_filter_mark(test->priv, checksum_of(5));
+	KUNIT_EXPECT_EQ(test, suspects(test, 5, 6), 1);
+	next_pass(test, NR_PAGES);
+	KUNIT_EXPECT_EQ(test, suspects(test, 5, 6), 1);
 }
 
-static void a_pass_long_ago_is_forgotten(struct kunit *test)
-{
-	ksm_filter_next(test->priv);
-	pass(test, 0, NR_PAGES);
-	pass(test, 0, NR_PAGES);
-	ksm_filter_next(test->priv);
-	ksm_filter_next(test->priv);
-	KUNIT_EXPECT_LE(test, pass(test, 0, NR_PAGES),
-			NR_PAGES * MAX_ERRORS / 100);
-}
-
+/* As if memory had been refused. */
 static void without_room_it_errs_to_the_safe_side(struct kunit *test)
 {
 	struct ksm_filter *filter = test->priv;
-	u32 i;
 
-	KUNIT_ASSERT_TRUE(test, ksm_filter_reserve(filter, 1));
-	for (i = 0; i < 10 * NR_PAGES; i++)
-		ksm_filter_note(filter, checksum_of(i));
-	for (i = 0; i < 10 * NR_PAGES; i++)
-		KUNIT_ASSERT_TRUE(test, ksm_filter_note(filter, checksum_of(i)));
+	note(test, 0, 1);
+	ksm_filter_mark(filter, checksum_of(0));
+	filter->stuck = true;
+	note(test, 0, 10 * NR_PAGES);
+	note(test, 0, 10 * NR_PAGES);
+	KUNIT_EXPECT_EQ(test, suspects(test, 0, 10 * NR_PAGES), 10 * NR_PAGES);
 }
 
 static struct kunit_case filter_test_cases[] = {
 	KUNIT_CASE(few_pages_without_a_twin_are_suspects),
-	KUNIT_CASE(a_twin_in_the_same_pass_is_a_suspect),
-	KUNIT_CASE(both_twins_are_suspects_in_the_next_pass),
+	KUNIT_CASE(twins_are_suspects_in_two_passes),
+	KUNIT_CASE(a_twin_is_noticed_many_passes_later),
+	KUNIT_CASE(a_twin_is_noticed_during_a_renewal),
+	KUNIT_CASE(it_is_renewed_when_pages_have_changed),
 	KUNIT_CASE(it_grows_within_a_pass_and_forgets_nothing),
 	KUNIT_CASE(what_was_marked_is_a_suspect_for_two_passes),
-	KUNIT_CASE(a_pass_long_ago_is_forgotten),
 	KUNIT_CASE(without_room_it_errs_to_the_safe_side),
 	{}
 };

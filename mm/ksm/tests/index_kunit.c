@@ -16,9 +16,11 @@
 #define NR_ITEMS	96
 #define NR_NODES	24
 #define NR_CHECKSUMS	5
+#define SPREAD		(KSM_CHECKSUM_BITS - 3)
 #define NR_NIDS		2
 #define MAX_SHARING	4
 #define NR_STEPS	20000
+#define FIT_STEPS	50
 
 /**
  * struct fixture - an index and what a test puts into it
@@ -52,7 +54,7 @@ static int index_test_init(struct kunit *test)
 	ksm_index_init(&f->index, MAX_SHARING);
 	for (i = 0; i < NR_ITEMS; i++) {
 		f->item[i].mm = f->mm;
-		f->item[i].address = (i + 1) * PAGE_SIZE;
+		f->item[i].place = i + 1;
 		f->home[i] = -1;
 	}
 	test->priv = f;
@@ -69,12 +71,19 @@ static void index_test_exit(struct kunit *test)
 	for (i = 0; i < NR_NODES; i++)
 		if (f->node[i])
 			ksm_index_del_node(&f->index, f->node[i]);
+	for (i = 0; i < NR_ITEMS; i++)
+		if (f->waiting[i])
+			ksm_index_del_item(&f->index, &f->item[i]);
+	ksm_index_fit(&f->index);
+	KUNIT_EXPECT_EQ(test, f->index.stable.bits, 0);
+	KUNIT_EXPECT_EQ(test, f->index.unstable.bits, 0);
 }
 
 static struct ksm_key key_of(u32 random)
 {
 	return (struct ksm_key) {
-		.checksum = random % NR_CHECKSUMS,
+		/* In different trees, when there are some. */
+		.checksum = (u64)(random % NR_CHECKSUMS) << SPREAD,
 		.nid = (random >> 8) % NR_NIDS,
 	};
 }
@@ -97,7 +106,7 @@ static void append_item(struct fixture *f, int i, int n)
 {
 	ksm_index_append(&f->index, f->node[n], &f->item[i]);
 	f->item[i].anon_vma = &f->anon_vma;
-	f->item[i].index = i;
+	f->item[i].place = i;
 	f->home[i] = n;
 }
 
@@ -138,7 +147,7 @@ static void check_against_model(struct kunit *test)
 		shared += sharers[i] > 0;
 		sharing += max(sharers[i] - 1, 0);
 		if (f->node[i])
-			nodes_of_key[f->node[i]->key.checksum]
+			nodes_of_key[f->node[i]->key.checksum >> SPREAD]
 				    [f->node[i]->key.nid]++;
 	}
 	for (i = 0; i < NR_CHECKSUMS; i++) {
@@ -152,7 +161,7 @@ static void check_against_model(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, ksm_index_validate(&f->index));
 	KUNIT_ASSERT_EQ(test, f->index.pages_shared, shared);
 	KUNIT_ASSERT_EQ(test, f->index.pages_sharing, sharing);
-	KUNIT_ASSERT_EQ(test, f->index.pages_unshared, unshared);
+	KUNIT_ASSERT_EQ(test, f->index.unstable.nr, unshared);
 	KUNIT_ASSERT_EQ(test, f->index.chains, chains);
 	KUNIT_ASSERT_EQ(test, f->index.dups, dups);
 	KUNIT_ASSERT_EQ(test, f->mm->ksm_merging_pages, shared + sharing);
@@ -196,6 +205,7 @@ static void random_item_step(struct kunit *test, struct rnd_state *rnd)
 /* Whatever is done in whatever order, the index agrees with the model. */
 static void random_operations_agree_with_the_model(struct kunit *test)
 {
+	struct fixture *f = test->priv;
 	struct rnd_state rnd;
 	int step;
 
@@ -205,6 +215,8 @@ static void random_operations_agree_with_the_model(struct kunit *test)
 			random_item_step(test, &rnd);
 		else
 			random_node_step(test, &rnd);
+		if (step % FIT_STEPS == 0)
+			ksm_index_fit(&f->index);
 		check_against_model(test);
 		cond_resched();
 	}
@@ -236,7 +248,7 @@ static void giving_up_a_node_makes_its_items_loose(struct kunit *test)
 	ksm_index_del_node(&f->index, f->node[0]);
 	f->node[0] = NULL;
 	for (i = 0; i < MAX_SHARING + 3; i++) {
-		KUNIT_EXPECT_EQ(test, f->item[i].state, KSM_ITEM_LOOSE);
+		KUNIT_EXPECT_TRUE(test, f->item[i].state == KSM_ITEM_LOOSE);
 		f->home[i] = -1;
 	}
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->anon_vma.refcount),
@@ -246,7 +258,7 @@ static void giving_up_a_node_makes_its_items_loose(struct kunit *test)
 
 static struct ksm_stable_node *first_of_tree(struct ksm_index *index)
 {
-	return rb_entry(rb_first(&index->stable), struct ksm_stable_node, rb);
+	return rb_entry(ksm_forest_next(&index->stable, NULL, 0), struct ksm_stable_node, rb);
 }
 
 /* A search begins with a node that has room, whichever came first. */
@@ -291,9 +303,9 @@ static void dropping_an_item_is_undone_by_adding_it(struct kunit *test)
 	wait_item(f, 0, key_of(3));
 	wait_item(f, 1, key_of(3));
 	stop_waiting(f, 0);
-	KUNIT_EXPECT_EQ(test, f->index.pages_unshared, 1);
+	KUNIT_EXPECT_EQ(test, f->index.unstable.nr, 1);
 	wait_item(f, 0, key_of(3));
-	KUNIT_EXPECT_EQ(test, f->index.pages_unshared, 2);
+	KUNIT_EXPECT_EQ(test, f->index.unstable.nr, 2);
 	check_against_model(test);
 }
 
@@ -334,7 +346,7 @@ static void validate_notices_what_is_wrong(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, ksm_index_validate(&f->index));
 	f->node[0]->nr_items--;
 
-	f->item[1].key.checksum = NR_CHECKSUMS;
+	f->item[1].key.checksum = (u64)NR_CHECKSUMS << SPREAD;
 	KUNIT_EXPECT_FALSE(test, ksm_index_validate(&f->index));
 	f->item[1].key = key_of(2);
 
