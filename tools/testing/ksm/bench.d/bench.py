@@ -24,7 +24,7 @@ KIPAGES = 1024
 FLAVORS = ("stock", "release")
 
 # In "quick", and in "icount", which needs no repetition, the goals alone count.
-GOAL_PAGES = 16 * KIPAGES
+GOAL_PAGES = 64 * KIPAGES
 GROWTH_PAGES = (16 * KIPAGES, 512 * KIPAGES)
 FULL_PAGES = (16 * KIPAGES, 64 * KIPAGES, 512 * KIPAGES)
 LATENCY_PAGES = 16 * KIPAGES  # of w: so few that each is written to again and again

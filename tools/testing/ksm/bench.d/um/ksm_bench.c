@@ -45,7 +45,7 @@
 #define QUIET_PASSES		3
 #define MAX_MERGE_PASSES	40
 #define STEADY_NS		(500 * NSEC_PER_MSEC)
-#define MAX_PERIODS		8
+#define MAX_PERIODS		32
 
 #define COPIES			8
 
