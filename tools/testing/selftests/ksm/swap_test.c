@@ -186,12 +186,13 @@ static int squeeze(struct child *c)
 	err = err ?: ksm_passes(SETTLE_PASSES);
 	if (err)
 		return err;
-	/* Reclaim may stop short of what was asked for. */
+	/* Reclaim may stop short of what was asked for, and more so when asked in a row. */
 	for (i = 0; i < 500; i++) {
 		if (file_write(GROUP "/memory.reclaim", "256K swappiness=200") == -EINVAL)
 			file_write(GROUP "/memory.reclaim", "256K");
 		if (child_call(&c[0], child_swapped, 0, 0) >= PAGES / 2)
 			return 0;
+		usleep(2000);
 	}
 	return -EAGAIN;
 }
