@@ -672,8 +672,7 @@ bool ksm_is_anon(struct page *page);
 struct page *ksm_table_page(const struct ksm_table *table,
 			    unsigned long address, pte_t pte);
 bool ksm_table_accessed(const struct ksm_table *table);
-bool ksm_table_unchanged(const struct ksm_table *table,
-			 const unsigned long *known, bool all);
+bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *known);
 unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
 			     unsigned long end, const struct ksm_walk_ops *ops,
 			     void *private);

@@ -338,18 +338,25 @@ static unsigned long sift_huge(struct ksm_domain *d, const struct ksm_table *t,
 	return address;
 }
 
+/* The first entry that is not empty, of @nr. */
+static unsigned int skip_empty(pte_t *ptep, unsigned int i, unsigned int nr)
+{
+	while (i < nr && pte_none(ptep_get(ptep + i)))
+		i++;
+	return i;
+}
+
 static unsigned long sift_ptes(struct ksm_domain *d, const struct ksm_table *t,
 			       bool smart)
 {
-	unsigned int i, nr = (t->end - t->start) >> PAGE_SHIFT;
+	unsigned int nr = (t->end - t->start) >> PAGE_SHIFT;
+	unsigned int i = skip_empty(t->ptep, 0, nr);
 	struct ksm_batch *b = d->scanner.batch;
 	unsigned long address;
 	pte_t pte;
 
-	for (i = 0; i < nr && b->cost < b->budget; i++) {
+	for (; i < nr && b->cost < b->budget; i = skip_empty(t->ptep, i + 1, nr)) {
 		pte = ptep_get(t->ptep + i);
-		if (pte_none(pte))
-			continue;
 		address = t->start + i * PAGE_SIZE;
 		if (b->base == NO_ADDRESS)
 			open_block(d, address);
@@ -412,15 +419,20 @@ static bool block_is_wanted(const struct ksm_filter *filter, const struct ksm_bl
 	return false;
 }
 
-/* Has no page come, gone, or been accessed? */
+/*
+ * Has no page come, gone, or been accessed? In a table with few pages, most of the work
+ * would be to see that the others have not come. It is saved where nothing was accessed
+ * through the table, and the mm has as many pages as before.
+ */
 static bool is_unchanged(struct ksm_domain *d, const struct ksm_table *t,
 			 const struct ksm_block *block)
 {
 	struct ksm_scanner *s = &d->scanner;
-	bool all = block->nr < KSM_BLOCK_PAGES &&
-		   (clear_upper_young(s->batch, t, false) || s->moved);
 
-	return ksm_table_unchanged(t, block->present, all);
+	if (block->nr < KSM_BLOCK_PAGES && !clear_upper_young(s->batch, t, false) &&
+	    !s->moved)
+		return true;
+	return ksm_table_unchanged(t, block->present);
 }
 
 static bool needs_nothing(struct ksm_domain *d, const struct ksm_table *t,

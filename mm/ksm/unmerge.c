@@ -26,6 +26,67 @@ static bool match_shared(pte_t pte, struct page *page)
 	       folio_test_ksm(pfn_swap_entry_folio(entry));
 }
 
+/* What one walk finds before the copies are made. */
+#define MAX_FOUND	48
+
+/**
+ * struct ksm_found - entries that lead to shared pages
+ * @nr: how many
+ * @address: where, in ascending order
+ */
+struct ksm_found {
+	unsigned int nr;
+	unsigned long address[MAX_FOUND];
+};
+
+static bool visit_shared(struct ksm_table *t, void *private)
+{
+	struct ksm_found *found = private;
+	unsigned long address;
+	pte_t pte;
+
+	/* A huge page is never shared. */
+	if (!t->ptep)
+		return true;
+	for (address = t->start; address < t->end; address += PAGE_SIZE) {
+		pte = ptep_get(t->ptep + ((address - t->start) >> PAGE_SHIFT));
+		if (!pte_none(pte) &&
+		    match_shared(pte, ksm_table_page(t, address, pte)))
+			found->address[found->nr++] = address;
+		if (found->nr == MAX_FOUND)
+			return false;
+	}
+	return true;
+}
+
+static const struct ksm_walk_ops shared_ops = {
+	.visit	= visit_shared,
+};
+
+static vm_fault_t unshare(struct vm_area_struct *vma, unsigned long address)
+{
+	return handle_mm_fault(vma, address, FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
+}
+
+/* Copies for what was found, until one fails; tells how far it got. */
+static int copy_found(struct vm_area_struct *vma, const struct ksm_found *found,
+		      unsigned int *done)
+{
+	vm_fault_t ret;
+
+	for (*done = 0; *done < found->nr; ++*done) {
+		if (signal_pending(current))
+			return -ERESTARTSYS;
+		ret = unshare(vma, found->address[*done]);
+		if (ret & VM_FAULT_OOM)
+			return -ENOMEM;
+		if (ret & VM_FAULT_ERROR)
+			break;
+		cond_resched();
+	}
+	return 0;
+}
+
 /**
  * ksm_unmerge_range() - give a range pages of its own
  * @vma: VMA of the range; its mm's mmap_lock is held, and if it is held for
@@ -44,23 +105,20 @@ static bool match_shared(pte_t pte, struct page *page)
 int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end)
 {
-	unsigned long addr = start;
-	vm_fault_t ret;
+	struct ksm_found found;
+	unsigned int done;
+	int err;
 
 	while (!ksm_exiting(vma->vm_mm)) {
-		addr = ksm_walk_next(vma, addr, end, match_shared, NULL);
-		if (addr >= end)
+		found.nr = 0;
+		ksm_walk_range(vma, start, end, &shared_ops, &found);
+		if (!found.nr)
 			break;
-		if (signal_pending(current))
-			return -ERESTARTSYS;
-		ret = handle_mm_fault(vma, addr,
-				      FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE,
-				      NULL);
-		if (ret & VM_FAULT_OOM)
-			return -ENOMEM;
-		if (ret & VM_FAULT_ERROR)
-			addr += PAGE_SIZE;
-		cond_resched();
+		err = copy_found(vma, &found, &done);
+		if (err)
+			return err;
+		/* What cannot be copied is left, after all before it has been. */
+		start = done ? found.address[0] : found.address[0] + PAGE_SIZE;
 	}
 	return 0;
 }

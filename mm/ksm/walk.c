@@ -129,11 +129,14 @@ unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
 }
 
 #ifdef CONFIG_ARCH_HAS_NONLEAF_PMD_YOUNG
-static bool clear_upper_young(const struct ksm_table *t)
+static bool clear_table_young(const struct ksm_table *t)
 {
-	spinlock_t *ptl = pmd_lock(t->vma->vm_mm, t->pmd);
+	spinlock_t *ptl; /* of the upper table */
 	bool young;
 
+	if (!pmd_young(pmdp_get_lockless(t->pmd)))
+		return false;
+	ptl = pmd_lock(t->vma->vm_mm, t->pmd);
 	/* The bit of a huge mapping is not ours to clear here. */
 	young = pmd_trans_huge(pmdp_get(t->pmd)) ||
 		pmdp_test_and_clear_young(t->vma, t->start & PMD_MASK, t->pmd);
@@ -141,7 +144,7 @@ static bool clear_upper_young(const struct ksm_table *t)
 	return young;
 }
 #else
-static bool clear_upper_young(const struct ksm_table *t)
+static bool clear_table_young(const struct ksm_table *t)
 {
 	return true;
 }
@@ -156,7 +159,7 @@ static bool clear_upper_young(const struct ksm_table *t)
  */
 bool ksm_table_accessed(const struct ksm_table *table)
 {
-	return !arch_has_hw_nonleaf_pmd_young() || clear_upper_young(table);
+	return !arch_has_hw_nonleaf_pmd_young() || clear_table_young(table);
 }
 
 static bool pte_unchanged(pte_t *ptep)
@@ -209,14 +212,12 @@ static unsigned long word_mask(unsigned int i, unsigned int from, unsigned int t
  * ksm_table_unchanged() - are the known pages of a page table still there, and were
  * none of them accessed?
  * @table: page table, which need not be locked; within one block
- * @known: the block's bitmap of known pages
- * @all: the others, too, must be as they were: there are none
+ * @known: the block's bitmap of known pages; of others there must be none
  *
  * Return: whether it is so, as far as can be seen without a lock. Not for a mm whose
  * memory others access through tables of their own.
  */
-bool ksm_table_unchanged(const struct ksm_table *table,
-			 const unsigned long *known, bool all)
+bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *known)
 {
 	unsigned int from = (table->start & ~KSM_BLOCK_MASK) >> PAGE_SHIFT;
 	unsigned int to = from + ((table->end - table->start) >> PAGE_SHIFT);
@@ -228,10 +229,8 @@ bool ksm_table_unchanged(const struct ksm_table *table,
 		return false;
 	for (; i < to; i += BITS_PER_LONG) {
 		bits = known[BIT_WORD(i)];
-		if (!bits && !all)
-			continue;
 		mask = word_mask(i, from, to);
-		if (!ptes_unchanged(start - from + i, bits & mask, all ? ~bits & mask : 0))
+		if (!ptes_unchanged(start - from + i, bits & mask, ~bits & mask))
 			break;
 	}
 	pte_unmap(start);
