@@ -47,6 +47,7 @@ static void move_nodes(struct rb_root *tree, struct ksm_forest *to,
 	while ((rb = rb_first(tree))) {
 		rb_erase(rb, tree);
 		rb_add(rb, ksm_forest_tree(to, checksum_of(rb)), less);
+		cond_resched();
 	}
 }
 
@@ -64,10 +65,8 @@ static void replant(struct ksm_forest *forest, ksm_checksum_of_t checksum_of,
 		return;
 	new.bits = ilog2(trees);
 	new.nr = forest->nr;
-	for (i = 0; i < 1UL << forest->bits; i++) {
+	for (i = 0; i < 1UL << forest->bits; i++)
 		move_nodes(&forest->tree[i], &new, checksum_of, less);
-		cond_resched();
-	}
 	forest_free(forest);
 	*forest = new;
 	if (trees == 1)

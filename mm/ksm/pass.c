@@ -352,12 +352,17 @@ static int merge_zero(struct visit *v)
 	return err;
 }
 
+/* Bytes are compared when the page is at rest; a huge page is not split before that. */
 static int join_new(struct ksm_domain *d, struct visit *v,
 		    struct ksm_stable_node *node, struct folio *kfolio)
 {
-	struct ksm_rmap_item *item = new_item(v);
+	struct ksm_rmap_item *item;
 	int err;
 
+	if (folio_test_large(page_folio(v->page)) &&
+	    !ksm_same_bytes(v->page, &kfolio->page))
+		return -EAGAIN;
+	item = new_item(v);
 	if (!item)
 		return -ENOMEM;
 	err = join(d, item, v->page, node, kfolio);

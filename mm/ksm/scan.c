@@ -32,7 +32,7 @@
 
 #include "ksm.h"
 
-/* So many steps, 128 MiB at most, until the TLB is flushed. */
+/* So many steps that cleared accessed bits, until the TLB is flushed. */
 #define KSM_STEPS_PER_FLUSH	64
 /* Page tables that are passed over before mmap_lock is let go. */
 #define KSM_TABLES_PER_STEP	64
@@ -127,8 +127,7 @@ static void batch_begin(struct ksm_batch *b, struct ksm_mm_slot *slot,
 	b->young_end = 0;
 	b->tables = 0;
 	b->swept = address;
-	b->blocks = (struct xa_state)__XA_STATE(&slot->blocks,
-						0, 0, 0);
+	b->blocks = (struct xa_state)__XA_STATE(&slot->blocks, 0, 0, 0);
 }
 
 /* A full block is as good as laid out. */
@@ -376,13 +375,13 @@ static bool sift(struct ksm_table *t, void *private)
 	return d->scanner.batch->base == NO_ADDRESS;
 }
 
-/* Most often it is the next one. */
+/* Most often it is the one after that which was found before. */
 static struct ksm_block *find_block(struct ksm_batch *b, unsigned long nr)
 {
 	struct ksm_block *block;
 
 	rcu_read_lock();
-	if (b->blocks.xa_index + 1 == nr) {
+	if (b->tables > 1 && b->blocks.xa_index + 1 == nr) {
 		block = xas_next(&b->blocks);
 	} else {
 		xas_set(&b->blocks, nr);
@@ -392,17 +391,22 @@ static struct ksm_block *find_block(struct ksm_batch *b, unsigned long nr)
 	return block;
 }
 
-/* May something be known of pages between @swept and here? They would be gone. */
-static bool knows_before(struct ksm_batch *b, const struct ksm_table *t)
+/*
+ * May something be known of pages between @swept and here? They would be gone. As to the
+ * block that @swept is in, any page of it will do.
+ */
+static bool knows_before(struct ksm_batch *b, const struct ksm_table *t,
+			 const struct ksm_block *block)
 {
-	unsigned long from = b->swept >> KSM_BLOCK_SHIFT;
-	unsigned long to = t->start >> KSM_BLOCK_SHIFT;
+	unsigned long base = t->start & KSM_BLOCK_MASK;
+	unsigned long from = max(b->swept, base) - base;
+	unsigned long end = (t->start - base) >> PAGE_SHIFT;
+	unsigned long nr = b->swept >> KSM_BLOCK_SHIFT;
 
-	if (b->swept == t->start)
-		return false;
-	if (t->start & ~KSM_BLOCK_MASK)
+	if (find_next_bit(block->present, end, from >> PAGE_SHIFT) < end)
 		return true;
-	return xa_find(&b->slot->blocks, &from, to - 1, XA_PRESENT);
+	return b->swept < base &&
+	       xa_find(&b->slot->blocks, &nr, (base >> KSM_BLOCK_SHIFT) - 1, XA_PRESENT);
 }
 
 /* Is there a checksum in a block that the filter wants? */
@@ -443,7 +447,7 @@ static bool needs_nothing(struct ksm_domain *d, const struct ksm_table *t,
 	return READ_ONCE(d->smart_scan) && !mm_has_notifiers(t->vma->vm_mm) &&
 	       block->settled && block->noted == filter->generation &&
 	       !ksm_has_turn(d, t->start) && !block_is_wanted(filter, block) &&
-	       is_unchanged(d, t, block);
+	       !pmd_trans_huge(pmdp_get_lockless(t->pmd)) && is_unchanged(d, t, block);
 }
 
 /* How many entries of its block are in a page table. */
@@ -474,7 +478,7 @@ static enum ksm_glance glance(const struct ksm_table *t, void *private)
 	b->tables++;
 	b->cost++;
 	block = find_block(b, t->start >> KSM_BLOCK_SHIFT);
-	if (!block || !needs_nothing(d, t, block) || knows_before(b, t))
+	if (!block || !needs_nothing(d, t, block) || knows_before(b, t, block))
 		return KSM_VISIT;
 	known = count_known(t, block);
 	b->skipped += known;
@@ -749,6 +753,7 @@ bool ksm_scan_begin(struct ksm_domain *d, u64 budget)
 	mmgrab(mm);
 	step(d, slot);
 	mmdrop(mm);
+	WRITE_ONCE(d->pages_skipped, d->pages_skipped + b->skipped);
 	if (d->slots.cursor)
 		return true;
 	end_pass(d);
@@ -806,7 +811,6 @@ unsigned int ksm_scan_end(struct ksm_domain *d)
 	struct ksm_batch *b = d->scanner.batch;
 
 	WRITE_ONCE(d->pages_scanned, d->pages_scanned + b->nr);
-	WRITE_ONCE(d->pages_skipped, d->pages_skipped + b->skipped);
 	if (b->base != NO_ADDRESS) {
 		close_block(b);
 		clear_room(b);

@@ -131,10 +131,13 @@ unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
 #ifdef CONFIG_ARCH_HAS_NONLEAF_PMD_YOUNG
 static bool clear_table_young(const struct ksm_table *t)
 {
+	pmd_t pmd = pmdp_get_lockless(t->pmd);
 	spinlock_t *ptl; /* of the upper table */
 	bool young;
 
-	if (!pmd_young(pmdp_get_lockless(t->pmd)))
+	if (!pmd_present(pmd) || pmd_trans_huge(pmd))
+		return true;
+	if (!pmd_young(pmd))
 		return false;
 	ptl = pmd_lock(t->vma->vm_mm, t->pmd);
 	/* The bit of a huge mapping is not ours to clear here. */
