@@ -276,12 +276,14 @@ struct ksm_index {
  * @slot: in the list and hash of slots; holds a reference (mm_count) to the mm
  * @blocks: by number. Only grows while the cursor stands on this slot, which is
  *	why an exit may free a slot that has none.
- * @anon_pages: how many the mm had when the pass came to it
+ * @anon_pages: how many the mm had when the last pass came to it
+ * @mmap_count: tells whether its mmap_lock has been held for writing since then
  */
 struct ksm_mm_slot {
 	struct mm_slot slot;
 	struct xarray blocks;
 	s64 anon_pages;
+	unsigned int mmap_count;
 };
 
 #define KSM_SLOTS_HASH_BITS	10
@@ -368,7 +370,7 @@ struct ksm_batch {
  * @address: next page to look at
  * @entered: the mm of this slot has been looked at
  * @offered: a mergeable VMA was met in it
- * @moved: its number of pages is not what it was
+ * @moved: its mappings, or its number of pages, are not what they were
  * @passes: passes completed
  * @unflushed: steps in this mm since the TLB was flushed, in which accessed bits
  *	were cleared

@@ -426,7 +426,7 @@ static bool block_is_wanted(const struct ksm_filter *filter, const struct ksm_bl
 /*
  * Has no page come, gone, or been accessed? In a table with few pages, most of the work
  * would be to see that the others have not come. It is saved where nothing was accessed
- * through the table, and the mm has as many pages as before.
+ * through the table, and the mm has the same mappings and as many pages as before.
  */
 static bool is_unchanged(struct ksm_domain *d, const struct ksm_table *t,
 			 const struct ksm_block *block)
@@ -543,13 +543,30 @@ static void rewind_scanner(struct ksm_scanner *s)
 	s->batch->upper = NO_ADDRESS;
 }
 
-/* Whether pages have come or gone is not seen in a table that was not accessed. */
+#ifdef CONFIG_PER_VMA_LOCK
+/* Has mmap_lock been held for writing? Memory may have been offered, or have moved. */
+static bool mappings_changed(struct ksm_mm_slot *slot)
+{
+	unsigned int count = raw_read_seqcount(&slot->slot.mm->mm_lock_seq);
+	bool changed = count != slot->mmap_count;
+
+	slot->mmap_count = count;
+	return changed;
+}
+#else
+static bool mappings_changed(struct ksm_mm_slot *slot)
+{
+	return true;
+}
+#endif
+
+/* That pages have come or gone is not seen in a table that was not accessed. */
 static void enter_slot(struct ksm_scanner *s, struct ksm_mm_slot *slot)
 {
 	s64 pages = percpu_counter_sum(&slot->slot.mm->rss_stat[MM_ANONPAGES]);
 
 	s->entered = true;
-	s->moved = pages != slot->anon_pages;
+	s->moved = mappings_changed(slot) || pages != slot->anon_pages;
 	slot->anon_pages = pages;
 }
 
