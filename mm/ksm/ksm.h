@@ -10,13 +10,15 @@
  *	sysfs.c		knobs and counters in /sys/kernel/mm/ksm
  *	ksmd.c		the thread: when to work, when to sleep; the domain
  *	pass.c		what becomes of one page: look up, merge, or wait
- *	scan.c		from a cursor to the next batch of pages; the checksum
+ *	scan.c		from a cursor to the next batch of pages
+ *	checksum.c	from the bytes of a page to 48 bits; are two pages equal?
  *	slot.c		which mm's take part, and what is known of their pages
  *	block.c		what is known of each page, in eight bytes
  *	filter.c	has a checksum been seen twice?
  *	index.c		stable and unstable tree: from a checksum to a twin
  *	forest.c	a tree in many parts
- *	merge.c		from two equal pages to one, in the page table
+ *	join.c		what a KSM page is made of, and who joins it
+ *	merge.c		from equal pages to one, in the page table
  *	unmerge.c	and back, by copying
  *	walk.c		the one page table walk
  *	rmap.c		from a shared page to its mappings, for the rest of mm
@@ -235,6 +237,7 @@ struct ksm_forest {
  * @nr_items: length of @items
  * @full: has max_page_sharing items; such nodes stand behind the others of
  *	their key, where no lookup meets them
+ * @zero: the page is all zero
  * @watch: in the index's list of nodes to look after, which are those without
  *	items, with orphans, or full
  */
@@ -246,6 +249,7 @@ struct ksm_stable_node {
 	struct hlist_head orphans;
 	int nr_items;
 	bool full;
+	bool zero;
 	struct list_head watch;
 };
 
@@ -302,6 +306,53 @@ struct ksm_slots {
 	struct ksm_mm_slot *cursor;
 };
 
+/* Pages that are merged together; for so many the page table is locked meanwhile. */
+#define KSM_MAX_JOINS		16
+
+/**
+ * struct ksm_merge - a page that a KSM page, or the zero page, is to take the place of
+ * @address: where it is mapped
+ * @page: the page, referenced by the caller
+ * @kpage: what is to be mapped, referenced by the caller
+ * @bytes: what @page must be equal to: @kpage, or another page with the same bytes
+ * @item: loose rmap_item for the mapping; NULL for the zero page
+ * @node: stable node of @kpage; NULL for the zero page
+ * @pte: the old entry, while it is out of the page table
+ * @locked: it was this one that locked @kpage
+ * @err: what came out
+ */
+struct ksm_merge {
+	unsigned long address;
+	struct page *page;
+	struct page *kpage;
+	struct page *bytes;
+	struct ksm_rmap_item *item;
+	struct ksm_stable_node *node;
+	pte_t pte;
+	bool locked;
+	int err;
+};
+
+/**
+ * struct ksm_visit - a page that is looked at
+ * @slot: slot of its mm
+ * @entry: what is known of it
+ * @address: where it is
+ * @page: the page, referenced by the batch; NULL if the batch has let it go
+ * @key: of its bytes
+ * @vain: how often it was read in vain, with this time
+ * @suspect: another page seems to have the same checksum
+ */
+struct ksm_visit {
+	struct ksm_mm_slot *slot;
+	u64 *entry;
+	unsigned long address;
+	struct page *page;
+	struct ksm_key key;
+	unsigned int vain;
+	bool suspect;
+};
+
 /**
  * struct ksm_batch - pages of one block that a step of the scan looks at
  * @slot: slot of the mm
@@ -324,6 +375,9 @@ struct ksm_slots {
  * @nid: its node, as in a key
  * @unread: its checksum is known to be as before
  * @waiting: it is in the unstable tree, where a page of the same batch may find it
+ * @merge: what is to be merged with KSM pages, all at once
+ * @merger: the visits that found that
+ * @nr_merges: how many
  * @cost: what it takes, in the unit of ksm_scan_end()
  * @budget: when to stop, likewise
  * @cleared: accessed bits were cleared
@@ -354,6 +408,9 @@ struct ksm_batch {
 	int nid[KSM_BLOCK_PAGES];
 	DECLARE_BITMAP(unread, KSM_BLOCK_PAGES);
 	DECLARE_BITMAP(waiting, KSM_BLOCK_PAGES);
+	struct ksm_merge merge[KSM_MAX_JOINS];
+	struct ksm_visit merger[KSM_MAX_JOINS];
+	unsigned int nr_merges;
 	unsigned int cost;
 	unsigned int budget;
 	bool cleared;
@@ -518,9 +575,13 @@ int ksm_scan_init(struct ksm_scanner *scanner);
 void ksm_scan_exit(struct ksm_scanner *scanner);
 bool ksm_scan_begin(struct ksm_domain *d, u64 budget);
 unsigned int ksm_scan_end(struct ksm_domain *d);
+
+/* checksum.c */
 u64 ksm_checksum(struct page *page);
 u64 ksm_checksum_of_zero(void);
 void ksm_checksum_init(void);
+bool ksm_is_zero(struct page *page);
+bool ksm_same_bytes(struct page *page, struct page *other);
 
 /* slot.c */
 int ksm_slots_init(struct ksm_domain *d);
@@ -610,12 +671,19 @@ void ksm_forest_fit(struct ksm_forest *forest, ksm_checksum_of_t checksum_of,
 struct rb_node *ksm_forest_next(const struct ksm_forest *forest,
 				const struct rb_node *rb, u64 checksum);
 
+/* join.c */
+bool ksm_join_adopt(struct ksm_index *index, struct ksm_rmap_item *item,
+		    struct folio *folio, struct ksm_stable_node *node);
+void ksm_join(struct ksm_index *index, struct mm_struct *mm, struct ksm_merge *merge,
+	      unsigned int nr);
+int ksm_join_promote(struct ksm_index *index, struct ksm_rmap_item *item,
+		     struct page *page, struct ksm_stable_node *node);
+
 /* merge.c */
-bool ksm_same_bytes(struct page *page, struct page *other);
 int ksm_protect_page(struct vm_area_struct *vma, unsigned long address,
 		     struct page *page);
-int ksm_replace_page(struct vm_area_struct *vma, unsigned long address,
-		     struct page *page, struct page *kpage);
+void ksm_replace_pages(struct vm_area_struct *vma, struct ksm_merge *merge,
+		       unsigned int nr);
 struct folio *ksm_isolate_page(struct page *page);
 bool ksm_page_held(struct page *page);
 

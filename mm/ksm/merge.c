@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KSM: from two equal pages to one, in the page table.
+ * KSM: from equal pages to one, in the page table.
  *
  * The rule that everything hangs on: a page's bytes are trusted only after its
  * entry has been taken out of the page table and flushed from every TLB, and
@@ -12,7 +12,7 @@
  */
 
 #include <linux/cacheflush.h>
-#include <linux/highmem.h>
+#include <linux/hugetlb.h> /* flush_tlb_range() of x86 needs it */
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/rmap.h>
@@ -24,54 +24,20 @@
 #include "ksm.h"
 
 /**
- * struct ksm_frozen - a page whose entry is out of the page table
- * @vma: VMA of the entry
- * @address: where the entry belongs
- * @page: the page
- * @pte: the entry as it was
- * @ptep: the entry, under @ptl
+ * struct ksm_frozen - pages whose entries are out of the page table
+ * @vma: VMA of the entries
+ * @start: address of the first
+ * @ptep: its entry, under @ptl
  * @ptl: page table lock, held
  * @range: what secondary MMUs were told
  */
 struct ksm_frozen {
 	struct vm_area_struct *vma;
-	unsigned long address;
-	struct page *page;
-	pte_t pte;
+	unsigned long start;
 	pte_t *ptep;
 	spinlock_t *ptl; /* of @ptep */
 	struct mmu_notifier_range range;
 };
-
-/* Do these four words differ? */
-static unsigned long differ(const unsigned long *a, const unsigned long *b)
-{
-	return (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]);
-}
-
-/**
- * ksm_same_bytes() - compare two pages
- * @page: page that the caller holds
- * @other: another one
- *
- * Half of what merging a page takes is this. So it goes in larger steps than memcmp(),
- * which on most architectures asks after each word, and takes twice as long.
- *
- * Return: whether all bytes are equal.
- */
-bool ksm_same_bytes(struct page *page, struct page *other)
-{
-	const unsigned long *a = kmap_local_page(page);
-	const unsigned long *b = kmap_local_page(other);
-	unsigned int i, words = PAGE_SIZE / sizeof(*a);
-
-	for (i = 0; i < words; i += 8)
-		if (differ(a + i, b + i) | differ(a + i + 4, b + i + 4))
-			break;
-	kunmap_local(b);
-	kunmap_local(a);
-	return i == words;
-}
 
 /* References beyond those of mappings, swap cache and the caller? */
 static bool folio_held(struct folio *folio)
@@ -86,80 +52,114 @@ static bool folio_held(struct folio *folio)
 	return refs != mapcount || folio_mapcount(folio) != mapcount;
 }
 
-/* Put an entry in, the old one or another, and let go. */
-static void frozen_put(struct ksm_frozen *f, pte_t pte)
+static pte_t *frozen_ptep(const struct ksm_frozen *f, const struct ksm_merge *m)
 {
-	/* By lock_entry(). */
-	__acquire(RCU);
-	__acquire(f->ptl);
-	set_pte_at(f->vma->vm_mm, f->address, f->ptep, pte);
-	pte_unmap_unlock(f->ptep, f->ptl);
-	mmu_notifier_invalidate_range_end(&f->range);
+	return f->ptep + ((m->address - f->start) >> PAGE_SHIFT);
 }
 
-/* Lock the entry that maps the page at the address, if it does. */
-static pte_t *lock_entry(struct ksm_frozen *f)
+/* Put an entry in, the old one or another. */
+static void frozen_set(const struct ksm_frozen *f, const struct ksm_merge *m, pte_t pte)
 {
-	pmd_t *pmd = mm_find_pmd(f->vma->vm_mm, f->address);
-	pte_t *ptep, pte;
+	set_pte_at(f->vma->vm_mm, m->address, frozen_ptep(f, m), pte);
+}
+
+/* The old entry comes back. */
+static void frozen_fail(const struct ksm_frozen *f, struct ksm_merge *m, int err)
+{
+	frozen_set(f, m, m->pte);
+	m->err = err;
+}
+
+static bool lock_table(struct ksm_frozen *f)
+{
+	pmd_t *pmd = mm_find_pmd(f->vma->vm_mm, f->start);
 
 	if (!pmd)
-		return NULL;
-	ptep = pte_offset_map_lock(f->vma->vm_mm, pmd, f->address, &f->ptl);
-	if (!ptep)
-		return NULL;
-	__acquire(f->ptl); /* sparse does not see it */
-	pte = ptep_get(ptep);
-	if (!pte_present(pte) ||
-	    vm_normal_page(f->vma, f->address, pte) != f->page) {
-		pte_unmap_unlock(ptep, f->ptl);
-		return NULL;
-	}
+		return false;
+	f->ptep = pte_offset_map_lock(f->vma->vm_mm, pmd, f->start, &f->ptl);
+	if (!f->ptep)
+		return false;
 	/* By frozen_put(). */
-	__release(f->ptl);
 	__release(RCU);
-	return ptep;
+	return true;
+}
+
+/* Take the entry out that maps the page, if it does. */
+static void take_entry(const struct ksm_frozen *f, struct ksm_merge *m)
+{
+	pte_t *ptep = frozen_ptep(f, m);
+	pte_t pte = ptep_get(ptep);
+
+	if (!pte_present(pte) || vm_normal_page(f->vma, m->address, pte) != m->page) {
+		m->err = -EFAULT;
+		return;
+	}
+	flush_cache_page(f->vma, m->address, page_to_pfn(m->page));
+	m->pte = ptep_get_and_clear(f->vma->vm_mm, m->address, ptep);
+}
+
+/* From here on nobody uses the entries that were taken out. */
+static void flush_taken(const struct ksm_frozen *f)
+{
+	if (f->range.end == f->start + PAGE_SIZE)
+		flush_tlb_page(f->vma, f->start);
+	else
+		flush_tlb_range(f->vma, f->start, f->range.end);
 }
 
 /*
- * Take the entry out and see that nobody else holds the page. On success the
- * bytes are at rest and the page table lock is held, both until frozen_put().
+ * Take the entries out and see that nobody else holds the pages. Where there is no error
+ * then, the bytes are at rest. The page table lock is held until frozen_put(), if there
+ * is a page table.
  */
-static int frozen_get(struct ksm_frozen *f, struct vm_area_struct *vma,
-		      unsigned long address, struct page *page)
+static bool frozen_get(struct ksm_frozen *f, struct vm_area_struct *vma,
+		       struct ksm_merge *merge, unsigned int nr)
 {
+	struct ksm_merge *m;
+
 	f->vma = vma;
-	f->address = address;
-	f->page = page;
-	mmu_notifier_range_init(&f->range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm,
-				address, address + PAGE_SIZE);
+	f->start = merge->address;
+	mmu_notifier_range_init(&f->range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm, f->start,
+				merge[nr - 1].address + PAGE_SIZE);
 	mmu_notifier_invalidate_range_start(&f->range);
-	f->ptep = lock_entry(f);
-	if (!f->ptep) {
+	if (!lock_table(f)) {
 		mmu_notifier_invalidate_range_end(&f->range);
-		return -EFAULT;
+		for (m = merge; m < merge + nr; m++)
+			m->err = m->err ?: -EFAULT;
+		return false;
 	}
 
-	flush_cache_page(vma, address, page_to_pfn(page));
-	f->pte = ptep_clear_flush(vma, address, f->ptep);
-	if (!folio_held(page_folio(page)))
-		return 0;
-	frozen_put(f, f->pte);
-	return -EBUSY;
+	for (m = merge; m < merge + nr; m++)
+		if (!m->err)
+			take_entry(f, m);
+	flush_taken(f);
+	for (m = merge; m < merge + nr; m++)
+		if (!m->err && folio_held(page_folio(m->page)))
+			frozen_fail(f, m, -EBUSY);
+	return true;
+}
+
+static void frozen_put(struct ksm_frozen *f)
+{
+	/* By lock_table(). */
+	__acquire(RCU);
+	__acquire(f->ptl);
+	pte_unmap_unlock(f->ptep, f->ptl);
+	mmu_notifier_invalidate_range_end(&f->range);
 }
 
 /*
  * From now on the page is mapped read-only, if at all: it can be nobody's
  * exclusive page any more, and what the entry knows of it goes to the folio.
  */
-static int frozen_share(struct ksm_frozen *f)
+static int frozen_share(const struct ksm_merge *m)
 {
-	struct folio *folio = page_folio(f->page);
+	struct folio *folio = page_folio(m->page);
 
-	if (PageAnonExclusive(f->page) &&
-	    folio_try_share_anon_rmap_pte(folio, f->page))
+	if (PageAnonExclusive(m->page) &&
+	    folio_try_share_anon_rmap_pte(folio, m->page))
 		return -EBUSY;
-	if (pte_dirty(f->pte))
+	if (pte_dirty(m->pte))
 		folio_mark_dirty(folio);
 	return 0;
 }
@@ -174,38 +174,62 @@ static pte_t pte_keep_marks(pte_t new, pte_t old)
 	return new;
 }
 
-/* An entry for a shared page, with everything counted that it brings. */
-static pte_t map_shared(struct ksm_frozen *f, struct page *kpage)
+/* An entry for the zero page, which is not anonymous memory. */
+static pte_t map_zero(struct vm_area_struct *vma, struct page *zero)
 {
-	struct vm_area_struct *vma = f->vma;
-	struct folio *kfolio;
-	pte_t pte;
+	pte_t pte = pfn_pte(page_to_pfn(zero), vma->vm_page_prot);
 
-	if (is_zero_pfn(page_to_pfn(kpage))) {
-		pte = pfn_pte(page_to_pfn(kpage), vma->vm_page_prot);
-		/* Dirty marks it as ours: see is_ksm_zero_pte(). */
-		pte = pte_mkdirty(pte_mkspecial(pte));
-		ksm_account_zero_pages(vma->vm_mm, 1);
-		/* The zero page is not anonymous memory. */
-		dec_mm_counter(vma->vm_mm, MM_ANONPAGES);
-		return pte;
-	}
+	ksm_account_zero_pages(vma->vm_mm, 1);
+	dec_mm_counter(vma->vm_mm, MM_ANONPAGES);
+	/* Dirty marks it as ours: see is_ksm_zero_pte(). */
+	return pte_mkdirty(pte_mkspecial(pte));
+}
 
-	kfolio = page_folio(kpage);
+/* An entry for a shared page, with everything counted that it brings. */
+static pte_t map_shared(struct vm_area_struct *vma, const struct ksm_merge *m)
+{
+	struct folio *kfolio = page_folio(m->kpage);
+
+	if (is_zero_pfn(page_to_pfn(m->kpage)))
+		return map_zero(vma, m->kpage);
 	folio_get(kfolio);
-	folio_add_anon_rmap_pte(kfolio, kpage, vma, f->address, RMAP_NONE);
-	return mk_pte(kpage, vma->vm_page_prot);
+	folio_add_anon_rmap_pte(kfolio, m->kpage, vma, m->address, RMAP_NONE);
+	return mk_pte(m->kpage, vma->vm_page_prot);
 }
 
 /* Uncount what the old entry brought; the caller still holds the folio. */
-static void unmap_page(struct ksm_frozen *f)
+static void unmap_page(struct vm_area_struct *vma, const struct ksm_merge *m)
 {
-	struct folio *folio = page_folio(f->page);
+	struct folio *folio = page_folio(m->page);
 
-	folio_remove_rmap_pte(folio, f->page, f->vma);
+	folio_remove_rmap_pte(folio, m->page, vma);
 	if (!folio_mapped(folio))
 		folio_free_swap(folio);
 	folio_put(folio);
+}
+
+static void frozen_replace(const struct ksm_frozen *f, struct ksm_merge *m)
+{
+	int err = ksm_same_bytes(m->page, m->bytes) ? frozen_share(m) : -EAGAIN;
+	pte_t pte;
+
+	if (err) {
+		frozen_fail(f, m, err);
+		return;
+	}
+	pte = pte_keep_marks(map_shared(f->vma, m), m->pte);
+	unmap_page(f->vma, m);
+	frozen_set(f, m, pte);
+}
+
+static void frozen_protect(const struct ksm_frozen *f, struct ksm_merge *m)
+{
+	int err = frozen_share(m);
+
+	if (err)
+		frozen_fail(f, m, err);
+	else
+		frozen_set(f, m, pte_wrprotect(pte_mkclean(m->pte)));
 }
 
 /**
@@ -224,54 +248,46 @@ static void unmap_page(struct ksm_frozen *f)
 int ksm_protect_page(struct vm_area_struct *vma, unsigned long address,
 		     struct page *page)
 {
+	struct ksm_merge m = { .address = address, .page = page };
 	struct ksm_frozen f;
-	int err;
 
-	err = frozen_get(&f, vma, address, page);
-	if (err)
-		return err;
-	err = frozen_share(&f);
-	if (err)
-		frozen_put(&f, f.pte);
-	else
-		frozen_put(&f, pte_wrprotect(pte_mkclean(f.pte)));
-	return err;
+	if (!frozen_get(&f, vma, &m, 1))
+		return m.err;
+	if (!m.err)
+		frozen_protect(&f, &m);
+	frozen_put(&f);
+	return m.err;
 }
 
 /**
- * ksm_replace_page() - map a shared page in the place of an equal one
- * @vma: offered VMA that maps the page; its mm's mmap_lock is held
- * @address: page-aligned address of the page in @vma
- * @page: small anonymous page, locked; the caller holds one reference, keeps
- *	it and drops it
- * @kpage: KSM page, locked and referenced by the caller, or the zero page. The
- *	new mapping takes a reference of its own.
+ * ksm_replace_pages() - map shared pages in the place of equal ones
+ * @vma: offered VMA that maps the pages; its mm's mmap_lock is held
+ * @merge: what is to be done, in ascending order of addresses, all within one block;
+ *	what has an error already is passed over. The caller has locked each page, small
+ *	and anonymous, and holds one reference, which it keeps; and each KSM page, with a
+ *	reference for all of them. The new mappings take references of their own.
+ * @nr: how many, at least one
  *
- * The bytes are compared here, after @page was frozen, and nowhere else does it
- * matter that they are equal.
+ * The bytes are compared here, after a page was frozen, and nowhere else does it
+ * matter that they are equal. All are frozen together: one page table lock, one look at
+ * the TLBs, one word to secondary MMUs. The lock is held while the bytes are compared;
+ * hence not for more than KSM_MAX_JOINS pages.
  *
- * Return: 0; -EFAULT if @page is not mapped at @address any more; -EBUSY if
- * someone else holds it; -EAGAIN if the pages differ.
+ * What came out is in the error of each: 0; -EFAULT if the page is not mapped there any
+ * more; -EBUSY if someone else holds it; -EAGAIN if the bytes differ.
  */
-int ksm_replace_page(struct vm_area_struct *vma, unsigned long address,
-		     struct page *page, struct page *kpage)
+void ksm_replace_pages(struct vm_area_struct *vma, struct ksm_merge *merge,
+		       unsigned int nr)
 {
 	struct ksm_frozen f;
-	pte_t new;
-	int err;
+	struct ksm_merge *m;
 
-	err = frozen_get(&f, vma, address, page);
-	if (err)
-		return err;
-	err = ksm_same_bytes(page, kpage) ? frozen_share(&f) : -EAGAIN;
-	if (err) {
-		frozen_put(&f, f.pte);
-		return err;
-	}
-	new = pte_keep_marks(map_shared(&f, kpage), f.pte);
-	unmap_page(&f);
-	frozen_put(&f, new);
-	return 0;
+	if (!frozen_get(&f, vma, merge, nr))
+		return;
+	for (m = merge; m < merge + nr; m++)
+		if (!m->err)
+			frozen_replace(&f, m);
+	frozen_put(&f);
 }
 
 /**

@@ -15,8 +15,7 @@
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
-#include <linux/rmap.h>
-#include <linux/swap.h>
+#include <linux/pagevec.h>
 
 #include <trace/events/ksm.h>
 
@@ -28,36 +27,18 @@ static int key_nid(struct ksm_domain *d, struct folio *folio)
 	return d->across_nodes ? NUMA_NO_NODE : folio_nid(folio);
 }
 
-/**
- * struct visit - a page that is looked at
- * @slot: slot of its mm
- * @entry: what is known of it
- * @address: where it is
- * @page: the page, referenced by the batch; NULL if the batch has let it go
- * @key: of its bytes
- * @vain: how often it was read in vain, with this time
- */
-struct visit {
-	struct ksm_mm_slot *slot;
-	u64 *entry;
-	unsigned long address;
-	struct page *page;
-	struct ksm_key key;
-	unsigned int vain;
-};
-
-static struct mm_struct *visit_mm(const struct visit *v)
+static struct mm_struct *visit_mm(const struct ksm_visit *v)
 {
 	return v->slot->slot.mm;
 }
 
-static void set_entry(struct ksm_domain *d, struct visit *v, u64 value)
+static void set_entry(struct ksm_domain *d, struct ksm_visit *v, u64 value)
 {
 	ksm_slot_set(d, v->slot, v->entry, value);
 }
 
 /* An rmap_item that is in no tree yet, and that the entry does not know. */
-static struct ksm_rmap_item *new_item(const struct visit *v)
+static struct ksm_rmap_item *new_item(const struct ksm_visit *v)
 {
 	struct ksm_rmap_item *item = ksm_item_alloc();
 
@@ -70,7 +51,7 @@ static struct ksm_rmap_item *new_item(const struct visit *v)
 }
 
 /* Its checksum is all that is known of it from now on. */
-static bool forget_item(struct ksm_domain *d, struct visit *v, u64 checksum)
+static bool forget_item(struct ksm_domain *d, struct ksm_visit *v, u64 checksum)
 {
 	struct ksm_rmap_item *item = ksm_entry_item(*v->entry);
 
@@ -80,41 +61,8 @@ static bool forget_item(struct ksm_domain *d, struct visit *v, u64 checksum)
 	return true;
 }
 
-/* The item's mapping of a KSM page is found from this VMA's anon_vma. */
-static void append(struct ksm_domain *d, struct ksm_stable_node *node,
-		   struct ksm_rmap_item *item, struct vm_area_struct *vma,
-		   struct anon_vma *anon_vma)
-{
-	unsigned long index = linear_page_index(vma, ksm_item_address(item));
-
-	ksm_index_append(&d->index, node, item);
-	get_anon_vma(anon_vma);
-	item->anon_vma = anon_vma;
-	item->place = index;
-}
-
-static bool try_adopt(struct ksm_domain *d, struct ksm_rmap_item *item,
-		      struct folio *folio, struct ksm_stable_node *node)
-{
-	struct vm_area_struct *vma = ksm_vma_lock(item->mm, ksm_item_address(item));
-
-	if (!vma)
-		return false;
-	if (folio_trylock(folio)) {
-		/* It may have been migrated before it was locked. */
-		if (ksm_folio_node(folio) == node)
-			append(d, node, item, vma, vma->anon_vma);
-		folio_unlock(folio);
-	}
-	ksm_vma_unlock(vma);
-	return item->state == KSM_ITEM_STABLE;
-}
-
-/*
- * A KSM page that ksmd did not map here: it came by fork, or back from swap.
- * Its node may get more mappings than max_page_sharing allows in that way.
- */
-static void adopt(struct ksm_domain *d, struct visit *v, struct folio *folio,
+/* A KSM page that ksmd did not map here. */
+static void adopt(struct ksm_domain *d, struct ksm_visit *v, struct folio *folio,
 		  struct ksm_stable_node *node)
 {
 	struct ksm_rmap_item *item;
@@ -122,7 +70,7 @@ static void adopt(struct ksm_domain *d, struct visit *v, struct folio *folio,
 	if (!forget_item(d, v, node->key.checksum))
 		return;
 	item = new_item(v);
-	if (item && try_adopt(d, item, folio, node)) {
+	if (item && ksm_join_adopt(&d->index, item, folio, node)) {
 		set_entry(d, v, ksm_item_entry(item));
 		return;
 	}
@@ -131,7 +79,7 @@ static void adopt(struct ksm_domain *d, struct visit *v, struct folio *folio,
 		ksm_item_free(item);
 }
 
-static void meet_ksm_page(struct ksm_domain *d, struct visit *v,
+static void meet_ksm_page(struct ksm_domain *d, struct ksm_visit *v,
 			  struct folio *folio)
 {
 	struct ksm_rmap_item *item = ksm_entry_item(*v->entry);
@@ -151,128 +99,38 @@ static void meet_ksm_page(struct ksm_domain *d, struct visit *v,
 		*v->entry = ksm_item_entry(item);
 }
 
-/* Both folios are locked. The rmap_item comes first: a walk must not miss it. */
-static int join_locked(struct ksm_domain *d, struct ksm_rmap_item *item,
-		       struct vm_area_struct *vma, struct folio *folio,
-		       struct ksm_stable_node *node, struct folio *kfolio)
-{
-	unsigned long address = ksm_item_address(item);
-	int err;
-
-	append(d, node, item, vma, vma->anon_vma);
-	/*
-	 * While it had one mapping, MADV_FREE may have declared the bytes
-	 * worthless. They are of worth to this mapping.
-	 */
-	if (!folio_test_swapcache(kfolio))
-		folio_set_dirty(kfolio);
-	err = ksm_replace_page(vma, address, &folio->page, &kfolio->page);
-	if (err) {
-		ksm_index_detach(&d->index, item);
-		item->place = address >> PAGE_SHIFT;
-	}
-	return err;
-}
-
-/*
- * Lock what it takes to change the mapping of @page at an address: the VMA, and the page,
- * alone in its folio. Not offered any more is -ENOENT, locked by others -EBUSY.
- */
-static struct folio *begin_merge(struct mm_struct *mm, unsigned long address,
-				 struct page *page,
-				 struct vm_area_struct **vma)
-{
-	struct folio *folio;
-
-	*vma = ksm_vma_lock(mm, address);
-	if (!*vma)
-		return ERR_PTR(-ENOENT);
-	folio = ksm_isolate_page(page);
-	if (folio)
-		return folio;
-	ksm_vma_unlock(*vma);
-	return ERR_PTR(-EBUSY);
-}
-
-static void end_merge(struct vm_area_struct *vma, struct folio *folio)
-{
-	folio_unlock(folio);
-	ksm_vma_unlock(vma);
-}
-
-/*
- * Map a KSM page in the place of a page with the same bytes. @kfolio is
- * referenced by the caller and can be migrated until it is locked.
- */
-static int join(struct ksm_domain *d, struct ksm_rmap_item *item,
-		struct page *page, struct ksm_stable_node *node,
-		struct folio *kfolio)
-{
-	struct vm_area_struct *vma;
-	struct folio *folio;
-	int err = -EBUSY;
-
-	folio = begin_merge(item->mm, ksm_item_address(item), page, &vma);
-	if (IS_ERR(folio))
-		return PTR_ERR(folio);
-	if (folio_trylock(kfolio)) {
-		if (ksm_folio_node(kfolio) == node)
-			err = join_locked(d, item, vma, folio, node, kfolio);
-		folio_unlock(kfolio);
-	}
-	end_merge(vma, folio);
-	trace_ksm_merge_with_ksm_page(&kfolio->page, folio_pfn(kfolio), item,
-				      item->mm, err);
-	return err;
-}
-
-/*
- * Its present mappings are found from its own anon_vma, which may be a parent's;
- * the VMA's anon_vma would not lead to those.
- */
-static void make_ksm_page(struct ksm_domain *d, struct ksm_rmap_item *item,
-			  struct vm_area_struct *vma, struct folio *folio,
-			  struct ksm_stable_node *node)
-{
-	struct anon_vma *anon_vma = folio_anon_vma(folio);
-
-	node->kpfn = folio_pfn(folio);
-	node->key = item->key;
-	ksm_index_add_node(&d->index, node);
-	append(d, node, item, vma, anon_vma);
-	ksm_folio_set_node(folio, node);
-	/* Reclaim would drop a clean page that has no place in swap. */
-	folio_mark_accessed(folio);
-	folio_set_dirty(folio);
-}
-
-/* Make a KSM page of a page, with one mapping so far. */
-static int promote(struct ksm_domain *d, struct ksm_rmap_item *item,
-		   struct page *page, struct ksm_stable_node *node)
-{
-	struct vm_area_struct *vma;
-	struct folio *folio;
-	int err;
-
-	folio = begin_merge(item->mm, ksm_item_address(item), page, &vma);
-	if (IS_ERR(folio))
-		return PTR_ERR(folio);
-	err = ksm_protect_page(vma, ksm_item_address(item), page);
-	if (!err)
-		make_ksm_page(d, item, vma, folio, node);
-	end_merge(vma, folio);
-	trace_ksm_merge_with_ksm_page(NULL, page_to_pfn(page), item, item->mm,
-				      err);
-	return err;
-}
-
 /* Give a KSM page with one mapping back; without memory it stays as it is. */
-static void demote(struct ksm_domain *d, struct visit *v,
+static void demote(struct ksm_domain *d, struct ksm_visit *v,
 		   struct ksm_rmap_item *item)
 {
 	if (ksm_unmerge_page(item->mm, v->address) ||
 	    ksm_index_free_item(&d->index, item, KSM_FOLIO_TRYLOCK))
 		set_entry(d, v, ksm_item_entry(item));
+}
+
+/* What is to be done to map a KSM page in the place of the item's page. */
+static struct ksm_merge merge_of(struct ksm_rmap_item *item, struct page *page,
+				 struct ksm_stable_node *node, struct folio *kfolio)
+{
+	struct page *kpage = &kfolio->page;
+
+	return (struct ksm_merge) {
+		.address	= ksm_item_address(item),
+		.page		= page,
+		.kpage		= kpage,
+		.bytes		= node->zero ? ZERO_PAGE(0) : kpage,
+		.item		= item,
+		.node		= node,
+	};
+}
+
+static int join_one(struct ksm_domain *d, struct ksm_rmap_item *item, struct page *page,
+		    struct ksm_stable_node *node, struct folio *kfolio)
+{
+	struct ksm_merge m = merge_of(item, page, node, kfolio);
+
+	ksm_join(&d->index, item->mm, &m, 1);
+	return m.err;
 }
 
 /* The twin leaves the unstable tree to become stable, or comes back to it. */
@@ -284,7 +142,7 @@ static int join_twin(struct ksm_domain *d, struct ksm_rmap_item *twin,
 	int err;
 
 	ksm_index_del_item(&d->index, twin);
-	err = join(d, twin, twin_page, node, kfolio);
+	err = join_one(d, twin, twin_page, node, kfolio);
 	if (err) {
 		twin->key = key;
 		ksm_index_add_item(&d->index, twin);
@@ -293,7 +151,7 @@ static int join_twin(struct ksm_domain *d, struct ksm_rmap_item *twin,
 }
 
 /* From two equal pages of nobody else to a KSM page with two mappings. */
-static void pair(struct ksm_domain *d, struct visit *v,
+static void pair(struct ksm_domain *d, struct ksm_visit *v,
 		 struct ksm_rmap_item *twin, struct page *twin_page)
 {
 	struct ksm_stable_node *node = NULL;
@@ -304,7 +162,7 @@ static void pair(struct ksm_domain *d, struct visit *v,
 	item = new_item(v);
 	if (item)
 		node = ksm_node_alloc();
-	if (!node || promote(d, item, v->page, node))
+	if (!node || ksm_join_promote(&d->index, item, v->page, node))
 		goto free;
 	if (join_twin(d, twin, twin_page, node, page_folio(v->page)))
 		demote(d, v, item);
@@ -335,25 +193,32 @@ static bool split_siblings(struct page *page, struct page *twin_page)
 	return true;
 }
 
-static int merge_zero(struct visit *v)
+static bool wants_zero_page(struct ksm_domain *d, const struct ksm_visit *v)
 {
-	struct page *zero = ZERO_PAGE(v->address);
-	struct mm_struct *mm = visit_mm(v);
-	struct vm_area_struct *vma;
-	struct folio *folio;
-	int err;
+	return READ_ONCE(d->zero_pages) && v->key.checksum == ksm_checksum_of_zero() &&
+	       !mm_forbids_zeropage(visit_mm(v));
+}
 
-	folio = begin_merge(mm, v->address, v->page, &vma);
-	if (IS_ERR(folio))
-		return PTR_ERR(folio);
-	err = ksm_replace_page(vma, v->address, v->page, zero);
-	end_merge(vma, folio);
-	trace_ksm_merge_one_page(page_to_pfn(zero), NULL, mm, err);
-	return err;
+static struct ksm_merge zero_merge_of(const struct ksm_visit *v)
+{
+	return (struct ksm_merge) {
+		.address	= v->address,
+		.page		= v->page,
+		.kpage		= ZERO_PAGE(v->address),
+		.bytes		= ZERO_PAGE(v->address),
+	};
+}
+
+static bool join_zero(struct ksm_domain *d, struct ksm_visit *v)
+{
+	struct ksm_merge m = zero_merge_of(v);
+
+	ksm_join(&d->index, visit_mm(v), &m, 1);
+	return !m.err;
 }
 
 /* Bytes are compared when the page is at rest; a huge page is not split before that. */
-static int join_new(struct ksm_domain *d, struct visit *v,
+static int join_new(struct ksm_domain *d, struct ksm_visit *v,
 		    struct ksm_stable_node *node, struct folio *kfolio)
 {
 	struct ksm_rmap_item *item;
@@ -365,7 +230,7 @@ static int join_new(struct ksm_domain *d, struct visit *v,
 	item = new_item(v);
 	if (!item)
 		return -ENOMEM;
-	err = join(d, item, v->page, node, kfolio);
+	err = join_one(d, item, v->page, node, kfolio);
 	if (err)
 		ksm_item_free(item);
 	else
@@ -374,7 +239,7 @@ static int join_new(struct ksm_domain *d, struct visit *v,
 }
 
 /* Returns whether there was a KSM page for it, joined or not. */
-static bool try_stable(struct ksm_domain *d, struct visit *v)
+static bool try_stable(struct ksm_domain *d, struct ksm_visit *v)
 {
 	struct ksm_stable_node *node, *first = NULL;
 	int compares = KSM_MAX_COMPARES;
@@ -398,7 +263,7 @@ static bool try_stable(struct ksm_domain *d, struct visit *v)
 }
 
 /* Returns whether there was a twin in the unstable tree, merged or not. */
-static bool try_unstable(struct ksm_domain *d, struct visit *v)
+static bool try_unstable(struct ksm_domain *d, struct ksm_visit *v)
 {
 	struct ksm_rmap_item *twin;
 	struct page *twin_page;
@@ -419,14 +284,8 @@ static bool try_unstable(struct ksm_domain *d, struct visit *v)
 	return true;
 }
 
-static bool wants_zero_page(struct ksm_domain *d, const struct visit *v)
-{
-	return READ_ONCE(d->zero_pages) && v->key.checksum == ksm_checksum_of_zero() &&
-	       !mm_forbids_zeropage(visit_mm(v));
-}
-
 /* Unchanged, and without a twin: that is all, until it is accessed or wanted. */
-static u64 quiet_entry(struct ksm_domain *d, const struct visit *v)
+static u64 quiet_entry(struct ksm_domain *d, const struct ksm_visit *v)
 {
 	return ksm_sum_entry(v->key.checksum) | KSM_ENTRY_QUIET |
 	       FIELD_PREP(KSM_ENTRY_READ, d->scanner.passes) |
@@ -437,14 +296,14 @@ static u64 quiet_entry(struct ksm_domain *d, const struct visit *v)
  * No twin yet. If there seems to be one, it shall find this page. Otherwise there is
  * nothing left to do, unless it should have become the zero page.
  */
-static void wait_for_twin(struct ksm_domain *d, struct visit *v, bool suspect)
+static void wait_for_twin(struct ksm_domain *d, struct ksm_visit *v)
 {
 	bool others = ksm_index_has_key(&d->index, &v->key);
 	struct ksm_rmap_item *item = NULL;
 
 	if (others)
 		ksm_filter_mark(&d->scanner.filter, v->key.checksum);
-	if (others || suspect)
+	if (others || v->suspect)
 		item = new_item(v);
 	if (item) {
 		ksm_index_add_item(&d->index, item);
@@ -458,16 +317,56 @@ static void wait_for_twin(struct ksm_domain *d, struct visit *v, bool suspect)
  * A page that has a twin is merged, or cannot be merged now. In either case it
  * does not belong among those that have none, and is looked up again next time.
  */
-static void look_up_page(struct ksm_domain *d, struct visit *v, bool suspect)
+static void look_up_now(struct ksm_domain *d, struct ksm_visit *v)
 {
-	v->key.nid = key_nid(d, page_folio(v->page));
-	if (wants_zero_page(d, v) && !merge_zero(v))
+	if (wants_zero_page(d, v) && join_zero(d, v))
 		return;
 	if (!try_stable(d, v) && !try_unstable(d, v))
-		wait_for_twin(d, v, suspect);
+		wait_for_twin(d, v);
 }
 
-static void look_up(struct ksm_domain *d, struct visit *v, bool suspect)
+/* The visit is gone on with by finish_merges(), which drops the references. */
+static void merge_later(struct ksm_batch *b, const struct ksm_visit *v,
+			struct ksm_merge merge)
+{
+	get_page(v->page);
+	b->merger[b->nr_merges] = *v;
+	b->merge[b->nr_merges++] = merge;
+}
+
+static bool join_later(struct ksm_domain *d, struct ksm_visit *v)
+{
+	struct ksm_stable_node *node;
+	struct ksm_rmap_item *item;
+	struct folio *kfolio;
+
+	node = ksm_index_find_node(&d->index, &v->key, &kfolio);
+	if (!node)
+		return false;
+	item = new_item(v);
+	if (item)
+		merge_later(d->scanner.batch, v, merge_of(item, v->page, node, kfolio));
+	else
+		folio_put(kfolio);
+	return true;
+}
+
+/*
+ * Pages that KSM pages are there for are merged together. But a huge page has to be split
+ * for each of its pages, and could not be while others of them wait for that.
+ */
+static void look_up_page(struct ksm_domain *d, struct ksm_visit *v)
+{
+	v->key.nid = key_nid(d, page_folio(v->page));
+	if (folio_test_large(page_folio(v->page)))
+		look_up_now(d, v);
+	else if (wants_zero_page(d, v))
+		merge_later(d->scanner.batch, v, zero_merge_of(v));
+	else if (!join_later(d, v) && !try_unstable(d, v))
+		wait_for_twin(d, v);
+}
+
+static void look_up(struct ksm_domain *d, struct ksm_visit *v)
 {
 	struct page *page = NULL;
 
@@ -477,22 +376,57 @@ static void look_up(struct ksm_domain *d, struct visit *v, bool suspect)
 		v->page = page;
 	}
 	if (v->page)
-		look_up_page(d, v, suspect);
+		look_up_page(d, v);
 	if (page)
 		put_page(page);
+}
+
+/* The KSM page differs, or is full: there may be others. Or there is no zero page for it. */
+static bool may_try_others(const struct ksm_merge *m)
+{
+	return m->err == -EAGAIN || m->err == -ENOSPC || (m->err && !m->node);
+}
+
+static void finish_merge(struct ksm_domain *d, struct ksm_visit *v, struct ksm_merge *m)
+{
+	if (m->node)
+		folio_put(page_folio(m->kpage));
+	if (!m->err && m->item)
+		set_entry(d, v, ksm_item_entry(m->item));
+	else if (m->item)
+		ksm_item_free(m->item);
+	if (may_try_others(m))
+		look_up_now(d, v);
+}
+
+static void finish_merges(struct ksm_domain *d, struct ksm_batch *b)
+{
+	struct folio_batch gone;
+	unsigned int i;
+
+	if (!b->nr_merges)
+		return;
+	folio_batch_init(&gone);
+	ksm_join(&d->index, b->slot->slot.mm, b->merge, b->nr_merges);
+	for (i = 0; i < b->nr_merges; i++) {
+		finish_merge(d, &b->merger[i], &b->merge[i]);
+		folio_batch_add(&gone, page_folio(b->merger[i].page));
+	}
+	b->nr_merges = 0;
+	folios_put(&gone);
 }
 
 /*
  * The page is not what it was: its checksum is all there is to know. It counts as
  * seen, so that its twin can expect it.
  */
-static void note_change(struct ksm_domain *d, struct visit *v)
+static void note_change(struct ksm_domain *d, struct ksm_visit *v)
 {
 	ksm_filter_note(&d->scanner.filter, v->key.checksum);
 	forget_item(d, v, v->key.checksum);
 }
 
-static bool is_wanted(struct ksm_domain *d, const struct visit *v)
+static bool is_wanted(struct ksm_domain *d, const struct ksm_visit *v)
 {
 	return ksm_filter_wants(&d->scanner.filter, v->key.checksum);
 }
@@ -501,7 +435,7 @@ static bool is_wanted(struct ksm_domain *d, const struct visit *v)
  * In the unstable tree, unchanged. If nobody else is there, on the same NUMA node, and
  * nobody is to be expected, it need not wait any longer: whoever comes is noticed.
  */
-static void revisit_waiting(struct ksm_domain *d, struct visit *v,
+static void revisit_waiting(struct ksm_domain *d, struct ksm_visit *v,
 			    struct ksm_rmap_item *item)
 {
 	bool alone = item->key.nid == v->key.nid && !wants_zero_page(d, v) &&
@@ -510,10 +444,11 @@ static void revisit_waiting(struct ksm_domain *d, struct visit *v,
 
 	if ((alone && wanted) || !forget_item(d, v, v->key.checksum))
 		return;
+	v->suspect = true;
 	if (alone)
 		set_entry(d, v, quiet_entry(d, v));
 	else
-		look_up(d, v, true);
+		look_up(d, v);
 }
 
 /*
@@ -521,13 +456,12 @@ static void revisit_waiting(struct ksm_domain *d, struct visit *v,
  * up again. It cannot know of a page that could not be had when its twin was looked up,
  * or of a pass that was broken off; so each page is looked up when it has its turn.
  */
-static void revisit_sum(struct ksm_domain *d, struct visit *v)
+static void revisit_sum(struct ksm_domain *d, struct ksm_visit *v)
 {
-	bool wanted = is_wanted(d, v);
-
-	if (!(*v->entry & KSM_ENTRY_QUIET) || wanted || wants_zero_page(d, v) ||
+	v->suspect = is_wanted(d, v);
+	if (!(*v->entry & KSM_ENTRY_QUIET) || v->suspect || wants_zero_page(d, v) ||
 	    ksm_has_turn(d, v->address))
-		look_up(d, v, wanted);
+		look_up(d, v);
 	else
 		*v->entry = quiet_entry(d, v);
 }
@@ -542,7 +476,7 @@ static u64 last_checksum(const struct ksm_rmap_item *item)
  * Its KSM page has been copied away from its address, or is gone. The checksum stays, and
  * is noted if it still holds.
  */
-static bool forget_shared(struct ksm_domain *d, struct visit *v,
+static bool forget_shared(struct ksm_domain *d, struct ksm_visit *v,
 			  struct ksm_rmap_item *item)
 {
 	u64 checksum = last_checksum(item);
@@ -562,7 +496,7 @@ static unsigned int count_vain(u64 entry, bool unread)
 }
 
 /* Not a KSM page, or not any more. */
-static void visit_page(struct ksm_domain *d, struct visit *v, bool unread)
+static void visit_page(struct ksm_domain *d, struct ksm_visit *v, bool unread)
 {
 	struct ksm_rmap_item *item = ksm_entry_item(*v->entry);
 	u64 checksum;
@@ -592,7 +526,7 @@ static bool merged_meanwhile(struct ksm_batch *b, unsigned int i)
 static void visit_nth(struct ksm_domain *d, struct ksm_batch *b, unsigned int n)
 {
 	unsigned int i = b->index[n];
-	struct visit v = {
+	struct ksm_visit v = {
 		.slot = b->slot,
 		.entry = &b->flat[i],
 		.address = b->base + i * PAGE_SIZE,
@@ -652,7 +586,10 @@ static void visit_batch(struct ksm_domain *d, struct ksm_batch *b)
 		cond_resched();
 		visit_nth(d, b, n);
 		let_go(b, n);
+		if (b->nr_merges == KSM_MAX_JOINS)
+			finish_merges(d, b);
 	}
+	finish_merges(d, b);
 }
 
 /* See to what is full, every now and then. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KSM: from a cursor to the next batch of pages, and the checksum of their bytes.
+ * KSM: from a cursor to the next batch of pages.
  *
  * A step visits one page table, or what is left of it, under one lock. A page that
  * is known and was not accessed since it was looked at has not changed; it is not
@@ -15,16 +15,13 @@
  */
 
 #include <linux/bitfield.h>
-#include <linux/highmem.h>
 #include <linux/ktime.h>
 #include <linux/mmu_notifier.h>
 #include <linux/page_idle.h>
-#include <linux/random.h>
 #include <linux/sched/cputime.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
-#include <linux/xxhash.h>
 
 #include <asm/tlbflush.h>
 
@@ -40,50 +37,6 @@
 #define KSM_VMAS_PER_STEP	64
 /* No page of a block has this address. */
 #define NO_ADDRESS	1UL
-
-/*
- * Drawn at boot, so that checksums cannot be predicted. Pages whose checksums are
- * equal can be made all the same, as xxh64 was not built to resist that; so the
- * index neither trusts a checksum nor lets such pages cost or block much.
- */
-static u64 checksum_seed __ro_after_init;
-static u64 zero_checksum __ro_after_init;
-
-/**
- * ksm_checksum() - hash the bytes of a page
- * @page: page that the caller holds; its bytes may change meanwhile, and then the
- *	result is as good as any
- *
- * Return: the checksum, of KSM_CHECKSUM_BITS bits: the upper ones of xxh64, which
- * was made for speed rather than against attackers.
- */
-u64 ksm_checksum(struct page *page)
-{
-	void *addr = kmap_local_page(page);
-	u64 checksum = xxh64(addr, PAGE_SIZE, checksum_seed);
-
-	kunmap_local(addr);
-	return checksum >> (64 - KSM_CHECKSUM_BITS);
-}
-
-/**
- * ksm_checksum_of_zero() - the checksum of a page of zeroes
- *
- * Return: the checksum.
- */
-u64 ksm_checksum_of_zero(void)
-{
-	return zero_checksum;
-}
-
-/**
- * ksm_checksum_init() - draw the seed
- */
-void __init ksm_checksum_init(void)
-{
-	checksum_seed = get_random_u64();
-	zero_checksum = ksm_checksum(ZERO_PAGE(0));
-}
 
 /**
  * ksm_scan_init() - make a scanner

@@ -325,6 +325,44 @@ KSM_TEST(smart_scan_still_finds_a_late_twin)
 	EXPECT_EQ(PAGES, ksm_get("pages_sharing"));
 }
 
+/* Every second page is in a mapping of its own, and all are in one page table or two. */
+KSM_TEST(neighbours_in_different_mappings_merge)
+{
+	struct area a = { 0 };
+	int i;
+
+	ASSERT_EQ(0, area_offer_same(&a, PAGES, KEY));
+	for (i = 0; i < PAGES; i += 2)
+		ASSERT_EQ(0, mprotect(area_page(&a, i), page_size(), PROT_READ));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+
+	EXPECT_EQ(1, ksm_get("pages_shared"));
+	EXPECT_EQ(PAGES - 1, ksm_get("pages_sharing"));
+	EXPECT_EQ(0, area_damage(&a));
+}
+
+/* Those in between find no KSM page; the others must not be merged in their place. */
+KSM_TEST(pages_among_others_merge_where_they_belong)
+{
+	struct area few = { 0 }, many = { 0 };
+	int i;
+
+	ASSERT_EQ(0, area_offer(&few, 3, KEY));
+	ASSERT_EQ(0, area_map(&many, PAGES));
+	for (i = 0; i < PAGES; i++)
+		area_put(&many, i, i % 5 < 3 ? KEY + i % 5 : KEY + 100 + i);
+	ASSERT_EQ(0, area_advise(&many, MADV_MERGEABLE));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+
+	EXPECT_EQ(3, ksm_get("pages_shared"));
+	EXPECT_EQ(0, area_damage(&few));
+	EXPECT_EQ(0, area_damage(&many));
+	for (i = 0; i < PAGES; i++)
+		area_poke(&many, i, i);
+	EXPECT_EQ(0, area_damage(&few));
+	EXPECT_EQ(0, area_damage(&many));
+}
+
 /* Half of each area is written; only the two written halves have twins. */
 KSM_TEST(holes_in_a_mapping_are_no_obstacle)
 {

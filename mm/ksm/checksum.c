@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KSM: from the bytes of a page to a checksum, and are two pages equal?
+ *
+ * The checksum is made of two parts. NH sums up products of neighbouring words, to each
+ * of which a secret one was added (J. Black et al., "UMAC: Fast and Secure Message
+ * Authentication", CRYPTO 1999; with words of 64 bits as in T. Krovetz, "Message
+ * Authentication on 64-Bit Architectures", SAC 2006). It takes one multiplication for 16
+ * bytes, where xxh64 takes four, and none of them waits for another: two thirds of the
+ * time. SipHash makes of the sums what nobody can foresee (J.-P. Aumasson and
+ * D. J. Bernstein, "SipHash: a fast short-input PRF", 2012). So whoever does not know the
+ * secret, which is drawn at boot, cannot make two pages of equal checksums more often than
+ * by chance. With xxh64, whatever its seed, one could.
+ *
+ * A page is four messages to NH, each made of a quarter of each cache line, so that a
+ * secret word once loaded serves four times. NH adds up products as numbers of 128 bits;
+ * here their halves are added up each for itself, without a carry. That doubles the
+ * chance that two messages have equal sums, to 2^-63: nothing beside the 48 bits that
+ * are kept.
+ *
+ * Most pages that have a twin in a virtual machine are all zero. They are recognised
+ * first: it takes one access for other pages, and a fifth of the time for these.
+ */
+
+#include <linux/bits.h>
+#include <linux/highmem.h>
+#include <linux/mm.h>
+#include <linux/random.h>
+#include <linux/siphash.h>
+#include <linux/xxhash.h>
+
+#include "ksm.h"
+
+#define WORDS_PER_PAGE	(PAGE_SIZE / sizeof(u64))
+/* Worked on between two jumps: a cache line. */
+#define WORDS_PER_STEP	8
+#define NH_MESSAGES	4
+
+static siphash_aligned_key_t siphash_key __ro_after_init;
+static u64 zero_checksum __ro_after_init;
+
+/* Any bit set in these four words? */
+static u64 any_set(const u64 *a)
+{
+	return a[0] | a[1] | a[2] | a[3];
+}
+
+static bool is_zero(const u64 *a)
+{
+	const u64 *end = a + WORDS_PER_PAGE;
+
+	while (a < end && !(any_set(a) | any_set(a + 4)))
+		a += WORDS_PER_STEP;
+	return a == end;
+}
+
+/* Any bit different in a step of two pages? First all words of one, then all of the other. */
+static __always_inline u64 any_differ(const u64 *a, const u64 *b)
+{
+	u64 a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
+	u64 a4 = a[4], a5 = a[5], a6 = a[6], a7 = a[7];
+
+	barrier();
+	return (a0 ^ b[0]) | (a1 ^ b[1]) | (a2 ^ b[2]) | (a3 ^ b[3]) |
+	       (a4 ^ b[4]) | (a5 ^ b[5]) | (a6 ^ b[6]) | (a7 ^ b[7]);
+}
+
+/*
+ * Half of what merging a page takes is this. So it goes in larger steps than memcmp(),
+ * which on most architectures asks after each word, and takes twice as long; and fetches
+ * a cache line of one page before it turns to the other, as the two may well be in each
+ * other's way in a cache or a TLB: they are often a power of two apart.
+ */
+static bool are_equal(const u64 *a, const u64 *b)
+{
+	const u64 *end = a + WORDS_PER_PAGE;
+
+	while (a < end && !any_differ(a, b)) {
+		a += WORDS_PER_STEP;
+		b += WORDS_PER_STEP;
+	}
+	return a == end;
+}
+
+#if defined(CONFIG_64BIT) && defined(__SIZEOF_INT128__)
+static u64 nh_secret[WORDS_PER_PAGE / NH_MESSAGES] __ro_after_init;
+
+static void __init draw_secret(void)
+{
+	get_random_bytes(nh_secret, sizeof(nh_secret));
+}
+
+/**
+ * struct nh - what NH has summed up of a message
+ * @low: the products' lower halves
+ * @high: their upper halves
+ */
+struct nh {
+	u64 low;
+	u64 high;
+};
+
+static __always_inline void nh_add(struct nh *nh, const u64 *word, u64 secret0, u64 secret1)
+{
+	unsigned __int128 product = word[0] + secret0;
+
+	product *= word[1] + secret1;
+	nh->low += product;
+	nh->high += product >> 64;
+}
+
+static u64 hash(const u64 *word)
+{
+	const u64 *secret = nh_secret, *end = word + WORDS_PER_PAGE;
+	struct nh nh[NH_MESSAGES] = { };
+
+	for (; word < end; word += WORDS_PER_STEP, secret += 2) {
+		nh_add(&nh[0], word, secret[0], secret[1]);
+		nh_add(&nh[1], word + 2, secret[0], secret[1]);
+		nh_add(&nh[2], word + 4, secret[0], secret[1]);
+		nh_add(&nh[3], word + 6, secret[0], secret[1]);
+	}
+	return siphash(nh, sizeof(nh), &siphash_key);
+}
+#else
+/* Where a processor does not multiply words of 64 bits, xxh64 is as fast. */
+static void __init draw_secret(void)
+{
+}
+
+static u64 hash(const u64 *word)
+{
+	return siphash_1u64(xxh64(word, PAGE_SIZE, siphash_key.key[0]), &siphash_key);
+}
+#endif
+
+static u64 __init hash_of_zero(void)
+{
+	return hash(page_address(ZERO_PAGE(0)));
+}
+
+/**
+ * ksm_checksum() - hash the bytes of a page
+ * @page: page that the caller holds; its bytes may change meanwhile, and then the
+ *	result is as good as any
+ *
+ * Return: the checksum, of KSM_CHECKSUM_BITS bits.
+ */
+u64 ksm_checksum(struct page *page)
+{
+	const u64 *word = kmap_local_page(page);
+	u64 checksum = zero_checksum;
+
+	if (!is_zero(word))
+		checksum = hash(word) >> (64 - KSM_CHECKSUM_BITS);
+	kunmap_local(word);
+	return checksum;
+}
+
+/**
+ * ksm_checksum_of_zero() - the checksum of a page of zeroes
+ *
+ * Return: the checksum.
+ */
+u64 ksm_checksum_of_zero(void)
+{
+	return zero_checksum;
+}
+
+/**
+ * ksm_checksum_init() - draw the secret
+ */
+void __init ksm_checksum_init(void)
+{
+	get_random_bytes(&siphash_key, sizeof(siphash_key));
+	draw_secret();
+	zero_checksum = hash_of_zero() >> (64 - KSM_CHECKSUM_BITS);
+}
+
+/**
+ * ksm_is_zero() - is a page all zero?
+ * @page: page that the caller holds
+ *
+ * Return: whether it is.
+ */
+bool ksm_is_zero(struct page *page)
+{
+	const u64 *word = kmap_local_page(page);
+	bool zero = is_zero(word);
+
+	kunmap_local(word);
+	return zero;
+}
+
+/**
+ * ksm_same_bytes() - compare two pages
+ * @page: page that the caller holds
+ * @other: another one, or the zero page, which need not be read
+ *
+ * Return: whether all bytes are equal.
+ */
+bool ksm_same_bytes(struct page *page, struct page *other)
+{
+	const u64 *a, *b;
+	bool same;
+
+	if (is_zero_pfn(page_to_pfn(other)))
+		return ksm_is_zero(page);
+	a = kmap_local_page(page);
+	b = kmap_local_page(other);
+	same = are_equal(a, b);
+	kunmap_local(b);
+	kunmap_local(a);
+	return same;
+}
