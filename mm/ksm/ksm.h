@@ -796,6 +796,22 @@ static inline bool ksm_vma_offered(struct vm_area_struct *vma)
 }
 
 /**
+ * ksm_pte_keep_marks() - keep what userspace attached to an address, not to its page
+ * @new: entry that is to be set there
+ * @old: entry that was there
+ *
+ * Return: @new, with the marks of @old.
+ */
+static inline pte_t ksm_pte_keep_marks(pte_t new, pte_t old)
+{
+	if (pte_soft_dirty(old))
+		new = pte_mksoft_dirty(new);
+	if (pte_uffd_wp(old))
+		new = pte_mkuffd_wp(new);
+	return new;
+}
+
+/**
  * ksm_entry_item() - get the rmap_item of an entry
  * @entry: any entry
  *
