@@ -613,61 +613,19 @@ KSM_TEST(a_fork_beyond_what_may_be_committed_leaves_the_count_of_zero_pages)
 	EXPECT_EQ(0, ksm_get("ksm_zero_pages"));
 }
 
-/* Allocations that fail on demand */
-
-#define FAIL_SLAB	"/sys/kernel/debug/failslab/"
-#define FAIL_PAGE	"/sys/kernel/debug/fail_page_alloc/"
-
-/* The defaults spare what may sleep, which is all that a fork allocates. */
-static int let_allocations_fail(void)
-{
-	return file_write(FAIL_SLAB "verbose", "0") ?:
-	       file_write(FAIL_SLAB "ignore-gfp-wait", "N") ?:
-	       file_write(FAIL_PAGE "verbose", "0") ?:
-	       file_write(FAIL_PAGE "ignore-gfp-wait", "N") ?:
-	       file_write(FAIL_PAGE "ignore-gfp-highmem", "N") ?:
-	       file_write(FAIL_PAGE "min-order", "0");
-}
-
-static void spare_allocations(void)
-{
-	file_write(FAIL_SLAB "ignore-gfp-wait", "Y");
-	file_write(FAIL_PAGE "ignore-gfp-wait", "Y");
-	file_write(FAIL_PAGE "ignore-gfp-highmem", "Y");
-	file_write(FAIL_PAGE "min-order", "1");
-}
-
-/* In a child: fork with the @nth allocation failing; 1 if there were not so many. */
-static int fork_with_failure(int fail_nth, int nth)
-{
-	char text[KSM_TEXT] = "";
-	bool left;
-	long err;
-
-	snprintf(text, sizeof(text), "%d", nth);
-	if (pwrite(fail_nth, text, strlen(text), 0) < 0)
-		return -errno;
-	err = fork_and_reap(0, 0);
-	if (pread(fail_nth, text, sizeof(text) - 1, 0) < 0)
-		return -errno;
-	left = atoi(text);
-	if (pwrite(fail_nth, "0", 1, 0) < 0)
-		return -errno;
-	return err && err != -ENOMEM && err != -EAGAIN ? err : !err && left;
-}
-
 /* In a child: as many forks as they need allocations, each time another fails. */
 static long fork_with_each_failure(long unused1, long unused2)
 {
-	int fd = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
-	int nth, ret = 0;
+	bool failed = true;
+	long err = 0;
+	int nth;
 
-	if (fd < 0)
-		return -errno;
-	for (nth = 1; !ret; nth++)
-		ret = fork_with_failure(fd, nth);
-	close(fd);
-	return ret < 0 ? ret : nth;
+	for (nth = 1; failed; nth++) {
+		err = call_with_failure(nth, fork_and_reap, 0, 0, &failed);
+		if (err && err != -ENOMEM && err != -EAGAIN)
+			return err;
+	}
+	return err ?: nth;
 }
 
 KSM_TEST(a_fork_that_runs_out_of_memory_leaves_the_count_of_zero_pages)
@@ -679,11 +637,10 @@ KSM_TEST(a_fork_that_runs_out_of_memory_leaves_the_count_of_zero_pages)
 		SKIP(return, "the base kernel miscounts the zero pages of a failed fork");
 	if (!ksm_has("use_zero_pages"))
 		SKIP(return, "no use_zero_pages");
-	if (access("/proc/self/fail-nth", W_OK) || let_allocations_fail())
+	if (let_allocations_fail())
 		SKIP(return, "this kernel has no failures on demand");
 	ASSERT_EQ(0, merge_zeroes(&c, offer_zeroes));
 	forks = child_call(&c, fork_with_each_failure, 0, 0);
-	spare_allocations();
 	TH_LOG("%ld forks", forks);
 
 	EXPECT_LT(20, forks);
@@ -700,11 +657,10 @@ KSM_TEST(a_fork_that_runs_out_of_memory_leaves_merged_pages_as_they_are)
 	struct child c;
 	long forks;
 
-	if (access("/proc/self/fail-nth", W_OK) || let_allocations_fail())
+	if (let_allocations_fail())
 		SKIP(return, "this kernel has no failures on demand");
 	ASSERT_EQ(0, start_family(&c, &a));
 	forks = child_call(&c, fork_with_each_failure, 0, 0);
-	spare_allocations();
 
 	EXPECT_LT(20, forks);
 	EXPECT_EQ(PAGES, ksm_get("pages_sharing"));

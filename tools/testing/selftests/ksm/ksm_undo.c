@@ -3,8 +3,10 @@
  * What the KSM tests do to the whole machine, and its undoing; see ksm_util.h.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -75,6 +77,48 @@ int undo_all(void)
 		err = err ?: one;
 	}
 	return err;
+}
+
+/* Allocations that fail on demand */
+
+#define FAIL_SLAB	"/sys/kernel/debug/failslab/"
+#define FAIL_PAGE	"/sys/kernel/debug/fail_page_alloc/"
+#define FAIL_NTH	"/proc/self/fail-nth"
+
+static int set_and_undo(const char *path, const char *text, const char *before)
+{
+	return undo_by_writing(path, before) ?: file_write(path, text);
+}
+
+int let_allocations_fail(void)
+{
+	if (access(FAIL_NTH, W_OK) || access(FAIL_SLAB, F_OK) || access(FAIL_PAGE, F_OK))
+		return -EOPNOTSUPP;
+	return file_write(FAIL_SLAB "verbose", "0") ?:
+	       file_write(FAIL_PAGE "verbose", "0") ?:
+	       set_and_undo(FAIL_SLAB "ignore-gfp-wait", "N", "Y") ?:
+	       set_and_undo(FAIL_PAGE "ignore-gfp-wait", "N", "Y") ?:
+	       set_and_undo(FAIL_PAGE "ignore-gfp-highmem", "N", "Y") ?:
+	       set_and_undo(FAIL_PAGE "min-order", "0", "1");
+}
+
+long call_with_failure(int nth, child_fn fn, long a, long b, bool *failed)
+{
+	int fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
+	char text[KSM_TEXT] = "";
+	long ret;
+
+	if (fd < 0)
+		return -errno;
+	snprintf(text, sizeof(text), "%d", nth);
+	ret = pwrite(fd, text, strlen(text), 0) < 0 ? -errno : fn(a, b);
+	memset(text, 0, sizeof(text));
+	/* It counts down to 0. */
+	*failed = pread(fd, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
+	if (pwrite(fd, "0", 1, 0) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
 }
 
 /* Control groups */

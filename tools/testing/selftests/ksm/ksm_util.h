@@ -446,6 +446,31 @@ int undo_by_rmdir(const char *path);
  */
 int undo_all(void);
 
+/* Allocations that fail on demand */
+
+typedef long (*child_fn)(long a, long b);
+
+/**
+ * let_allocations_fail() - prepare for call_with_failure()
+ *
+ * The defaults spare what may sleep, which is most of what is allocated.
+ *
+ * Return: 0; -EOPNOTSUPP if this kernel cannot do it.
+ */
+int let_allocations_fail(void);
+
+/**
+ * call_with_failure() - call a function with one allocation of the kernel failing
+ * @nth: which one of those that this thread asks for, at least 1
+ * @fn: the function
+ * @a: its first argument
+ * @b: its second argument
+ * @failed: whether there were so many
+ *
+ * Return: what the function returned.
+ */
+long call_with_failure(int nth, child_fn fn, long a, long b, bool *failed);
+
 /* Control groups, version 2 */
 
 struct cgroup {
@@ -512,8 +537,6 @@ struct child {
 	int to;
 	int from;
 };
-
-typedef long (*child_fn)(long a, long b);
 
 /**
  * child_start() - start a process that obeys child_call()

@@ -257,6 +257,54 @@ KSM_TEST(changed_pages_stay_soft_dirty_when_merged)
 	EXPECT_EQ(PAGES, soft_dirty_pages(&a));
 }
 
+/* Half of the pages were not changed since: unmerging them is no change either. */
+KSM_TEST(only_changed_pages_are_soft_dirty_after_run_2)
+{
+	struct area a = { 0 };
+	size_t i;
+
+	if (ksm_is_stock())
+		SKIP(return, "the base kernel loses soft-dirty bits when it merges");
+	if (!has_soft_dirty())
+		SKIP(return, "no soft-dirty bits");
+	ASSERT_EQ(0, area_offer_same(&a, PAGES, KEY));
+	ASSERT_EQ(0, forget_soft_dirty());
+	for (i = 0; i < PAGES; i += 2)
+		area_put(&a, i, KEY);
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(PAGES, area_merged(&a));
+	ASSERT_EQ(0, ksm_set("run", 2));
+	ASSERT_EQ(0, area_merged(&a));
+
+	for (i = 0; i < PAGES; i++)
+		EXPECT_EQ(i % 2 == 0, page_is_soft_dirty(area_page(&a, i)));
+}
+
+/* Zero pages that ksmd mapped have marks of their own. */
+KSM_TEST(armed_zero_pages_report_writes_after_run_2)
+{
+	struct area a = { 0 };
+	int fd;
+
+	if (ksm_is_stock())
+		SKIP(return, "the base kernel loses the protection when it merges");
+	if (!ksm_has("use_zero_pages"))
+		SKIP(return, "no use_zero_pages");
+	ASSERT_EQ(0, ksm_set("use_zero_pages", 1));
+	fd = map_watched(&a);
+	if (fd < 0)
+		SKIP(return, "no userfaultfd: %s", strerror(-fd));
+	area_fill_same(&a, 0);
+	ASSERT_EQ(0, arm(fd, &a, true));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(PAGES, ksm_get("ksm_zero_pages"));
+	ASSERT_EQ(0, ksm_set("run", 2));
+	ASSERT_EQ(0, ksm_get("ksm_zero_pages"));
+
+	EXPECT_EQ(PAGES, writes_noticed(&a));
+	EXPECT_EQ(0, area_damage(&a));
+}
+
 KSM_TEST(a_write_to_a_merged_page_makes_it_soft_dirty)
 {
 	struct area a = { 0 };

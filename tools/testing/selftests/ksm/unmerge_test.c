@@ -4,6 +4,8 @@
  * content is what it was and nothing is left in any counter.
  */
 #include <glob.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include "ksm_fixture.h"
 
@@ -357,6 +359,290 @@ KSM_TEST(exit_gives_the_slab_objects_back)
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
 	EXPECT_GE(before, slab_objects());
+}
+
+/* What follows is about many pages at once, of more than one page table. */
+#define MANY		1200
+#define KINDS		5
+
+/* In each five: a zero page, two pages that many have, one that is alone, a hole. */
+static void put_kind(struct area *a, size_t i)
+{
+	static const long keys[] = { 0, KEY, KEY + 1 };
+
+	if (i % KINDS < ARRAY_SIZE(keys))
+		area_put(a, i, keys[i % KINDS]);
+	else if (i % KINDS == KINDS - 2)
+		area_put(a, i, KEY + 2 + i);
+}
+
+static long offer_all_kinds(long unused1, long unused2)
+{
+	struct area *a = child_area();
+	size_t i;
+	int err;
+
+	err = area_map(a, MANY) ?: area_advise(a, MADV_NOHUGEPAGE);
+	for (i = 0; !err && i < MANY; i++)
+		put_kind(a, i);
+	return err ?: area_advise(a, MADV_MERGEABLE);
+}
+
+static long anonymous_pages(long unused1, long unused2)
+{
+	return smaps_kb(child_area()->mem, "Anonymous") * 1024 / (long)page_size();
+}
+
+/* Counters that are wrong when the child exits are the kernel's to complain about. */
+KSM_TEST(zero_pages_and_others_unmerge_around_holes)
+{
+	struct child c;
+
+	if (!ksm_has("use_zero_pages"))
+		SKIP(return, "no use_zero_pages");
+	ASSERT_EQ(0, ksm_set("use_zero_pages", 1));
+	ASSERT_EQ(0, child_start(&c));
+	ASSERT_EQ(0, child_call(&c, offer_all_kinds, 0, 0));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(MANY / KINDS, ksm_get("ksm_zero_pages"));
+	ASSERT_EQ(2 * MANY / KINDS, child_call(&c, child_merged, 0, 0));
+	ASSERT_EQ(3 * MANY / KINDS, child_call(&c, anonymous_pages, 0, 0));
+	ASSERT_EQ(0, ksm_set("run", 2));
+
+	EXPECT_STREQ("", busy_counter());
+	EXPECT_EQ(0, child_call(&c, child_merged, 0, 0));
+	EXPECT_EQ(4 * MANY / KINDS, child_call(&c, anonymous_pages, 0, 0));
+	EXPECT_EQ(0, child_call(&c, child_damage, 0, 0));
+	child_stop(&c);
+}
+
+KSM_TEST(copies_made_by_unmerging_are_counted)
+{
+	long before = vmstat_get("cow_ksm");
+	struct area a = { 0 };
+
+	if (before < 0)
+		SKIP(return, "no cow_ksm in vmstat");
+	ASSERT_EQ(0, area_offer_same(&a, PAGES, KEY));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(PAGES, area_merged(&a));
+	ASSERT_EQ(0, ksm_set("run", 2));
+
+	EXPECT_EQ(before + PAGES, vmstat_get("cow_ksm"));
+}
+
+/* A fork has the same pages, and one write after unmerging reaches one of the two. */
+KSM_TEST(what_a_fork_shares_is_copied_for_each)
+{
+	struct child c[2], heir;
+
+	ASSERT_EQ(0, start_merged(c, 2));
+	ASSERT_EQ(0, child_fork(&c[0], &heir));
+	ASSERT_EQ(0, ksm_set("run", 2));
+	ASSERT_EQ(0, child_call(&heir, child_merged, 0, 0));
+	ASSERT_EQ(0, child_call(&c[0], child_poke, 5, 5));
+	ASSERT_EQ(0, child_call(&heir, child_poke, 6, 6));
+
+	EXPECT_EQ(0, child_call(&c[0], child_damage, 0, 0));
+	EXPECT_EQ(0, child_call(&heir, child_damage, 0, 0));
+}
+
+static long lock_area(long unused1, long unused2)
+{
+	struct area *a = child_area();
+
+	return mlock(a->mem, a->pages * page_size()) ? -errno : 0;
+}
+
+static long locked_pages(long unused1, long unused2)
+{
+	return smaps_kb(child_area()->mem, "Locked") * 1024 / (long)page_size();
+}
+
+KSM_TEST(locked_memory_stays_locked)
+{
+	struct child c[2];
+
+	ASSERT_EQ(0, start_merged(c, 2));
+	ASSERT_EQ(0, child_call(&c[0], lock_area, 0, 0));
+	ASSERT_EQ(0, ksm_set("run", 2));
+
+	EXPECT_EQ(0, child_call(&c[0], child_merged, 0, 0));
+	EXPECT_EQ(PAGES, child_call(&c[0], locked_pages, 0, 0));
+	EXPECT_EQ(0, child_call(&c[0], child_damage, 0, 0));
+}
+
+/* Who reads on another processor sees each write as soon as he knows of it. */
+
+struct reader {
+	pthread_t thread;
+	struct area area;
+	size_t written;
+	bool ready;
+	bool stop;
+	long stale;
+};
+
+static int use_processor(int nr)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(nr, &set);
+	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
+}
+
+static __u64 first_word(const struct area *a, size_t i)
+{
+	return __atomic_load_n((__u64 *)area_page(a, i), __ATOMIC_RELAXED);
+}
+
+static void *read_on(void *arg)
+{
+	struct reader *r = arg;
+	size_t i, written;
+
+	use_processor(1);
+	while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
+		for (i = 0; i < r->area.pages; i++) {
+			written = __atomic_load_n(&r->written, __ATOMIC_ACQUIRE);
+			r->stale += (first_word(&r->area, i) != 1) & (i < written);
+		}
+		__atomic_store_n(&r->ready, true, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static void write_behind(struct reader *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->area.pages; i++) {
+		__atomic_store_n((__u64 *)area_page(&r->area, i), 1, __ATOMIC_RELAXED);
+		__atomic_store_n(&r->written, i + 1, __ATOMIC_RELEASE);
+	}
+	/* Let the reader come by once more. */
+	__atomic_store_n(&r->ready, false, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&r->ready, __ATOMIC_ACQUIRE))
+		;
+}
+
+KSM_TEST(no_processor_reads_the_old_page_after_a_write)
+{
+	struct reader r = { 0 };
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "needs two processors");
+	ASSERT_EQ(0, area_offer_same(&r.area, PAGES, KEY));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(PAGES, area_merged(&r.area));
+	ASSERT_EQ(0, use_processor(0));
+	ASSERT_EQ(0, pthread_create(&r.thread, NULL, read_on, &r));
+	while (!__atomic_load_n(&r.ready, __ATOMIC_ACQUIRE))
+		;
+	ASSERT_EQ(0, area_advise(&r.area, MADV_UNMERGEABLE));
+	write_behind(&r);
+	__atomic_store_n(&r.stop, true, __ATOMIC_RELAXED);
+	pthread_join(r.thread, NULL);
+
+	EXPECT_EQ(0, r.stale);
+}
+
+/* Pages on the move: those that are not replaced with the others are met again. */
+
+#define ROUNDS		8
+
+/* In a child: how often something was still merged, or not what it was. */
+static long unmerge_again_and_again(long rounds, long unused)
+{
+	long wrong = 0;
+
+	for (; rounds; rounds--) {
+		wrong += area_advise(child_area(), MADV_UNMERGEABLE) != 0;
+		wrong += area_merged(child_area()) != 0;
+		wrong += area_damage(child_area()) != 0;
+		wrong += area_advise(child_area(), MADV_MERGEABLE) != 0;
+		wrong += ksm_wait_scans(ksm_get("full_scans"), SETTLE_PASSES) != 0;
+	}
+	return wrong;
+}
+
+static void move_pages_about(const struct child *c, char *mem, int rounds)
+{
+	long i;
+
+	for (; rounds; rounds--)
+		for (i = 0; i < PAGES; i++)
+			page_move(c->pid, mem + i * page_size(), rounds % 2);
+}
+
+KSM_TEST(pages_on_the_move_are_unmerged)
+{
+	struct child c[2];
+	char *mem;
+
+	if (!has_two_nodes())
+		SKIP(return, "needs two nodes");
+	ASSERT_EQ(0, start_merged(c, 2));
+	mem = (char *)child_call(&c[0], child_address, 0, 0);
+	ASSERT_EQ(0, ksm_set("sleep_millisecs", 0));
+	ASSERT_EQ(0, ksm_set("run", 1));
+	ASSERT_EQ(0, child_begin(&c[0], unmerge_again_and_again, ROUNDS, 0));
+	move_pages_about(&c[0], mem, 10 * ROUNDS);
+
+	EXPECT_EQ(0, child_end(&c[0]));
+	EXPECT_EQ(0, child_call(&c[1], child_damage, 0, 0));
+}
+
+/* Allocations that fail: all is unmerged, or it is said that it is not. */
+
+#define FEW		8
+
+static bool unmerged_or_refused(long err, long from)
+{
+	if (err && err != -ENOMEM && err != -EAGAIN)
+		return false;
+	return err || !pages_are_one(area_page(child_area(), from),
+				     area_page(child_area(), from + 1));
+}
+
+/* In a child: a few pages for each allocation; how many there were. */
+static long unmerge_with_each_failure(long unused1, long unused2)
+{
+	bool failed = true;
+	int nth;
+	long err;
+
+	for (nth = 0; failed; nth++) {
+		if ((nth + 1) * FEW > MANY)
+			return -E2BIG;
+		err = call_with_failure(nth + 1, advise_pages, nth * FEW, FEW, &failed);
+		if (!unmerged_or_refused(err, nth * FEW))
+			return err ?: -EIO;
+	}
+	return nth;
+}
+
+KSM_TEST(unmerging_survives_each_allocation_that_fails)
+{
+	struct child c;
+	long tries;
+
+	if (let_allocations_fail())
+		SKIP(return, "this kernel has no failures on demand");
+	ASSERT_EQ(0, child_start(&c));
+	ASSERT_EQ(0, child_call(&c, child_map, MANY, 0));
+	ASSERT_EQ(0, child_call(&c, child_fill_same, KEY, 0));
+	ASSERT_EQ(0, child_call(&c, child_advise, MADV_MERGEABLE, 0));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	tries = child_call(&c, unmerge_with_each_failure, 0, 0);
+	TH_LOG("%ld tries", tries);
+
+	EXPECT_LT(FEW, tries);
+	EXPECT_EQ(0, child_call(&c, child_damage, 0, 0));
+	EXPECT_EQ(0, child_call(&c, child_advise, MADV_UNMERGEABLE, 0));
+	EXPECT_EQ(0, child_call(&c, child_merged, 0, 0));
+	EXPECT_EQ(0, child_call(&c, child_damage, 0, 0));
 }
 
 TEST_HARNESS_MAIN
