@@ -13,8 +13,9 @@
  *
  * The entries of 512 pages in a row make a block: a bitmap says which pages have
  * one, and an array holds those, one after the other; it grows and shrinks by
- * powers of two. So a page of a full block takes 8.2 bytes, and a page that is
- * alone in its block takes the head of the block and eight bytes. Whoever works on
+ * powers of two. So a page of a full block takes 8.2 bytes. A page that is alone in
+ * its block needs neither: its place and its entry are in the head of the block, so
+ * that it takes 24 bytes and its share of the tree of blocks. Whoever works on
  * a block lays its entries out flat first and packs them again afterwards. As most
  * of them may be empty, a bitmap of those that are not goes with them.
  */
@@ -51,16 +52,42 @@ void __init ksm_block_slab_free(void)
 }
 
 /**
+ * ksm_block_present() - which pages of a block have an entry?
+ * @block: the block
+ * @bitmap: room for a bitmap of KSM_BLOCK_PAGES, if the block has none
+ *
+ * Return: a bitmap, in the block or in @bitmap.
+ */
+const unsigned long *ksm_block_present(const struct ksm_block *block,
+				       unsigned long *bitmap)
+{
+	if (block->room > 1)
+		return block->present;
+	bitmap_zero(bitmap, KSM_BLOCK_PAGES);
+	if (block->nr)
+		__set_bit(block->place, bitmap);
+	return bitmap;
+}
+
+/**
  * ksm_block_unpack() - lay out the entries of a block
  * @block: the block, or NULL for an empty one
+ * @used: becomes a bitmap of the entries that there are
  * @flat: room for KSM_BLOCK_PAGES entries, all zero
  */
-void ksm_block_unpack(const struct ksm_block *block, u64 *flat)
+void ksm_block_unpack(const struct ksm_block *block, unsigned long *used, u64 *flat)
 {
 	unsigned int i, from = 0;
 
-	if (!block)
+	bitmap_zero(used, KSM_BLOCK_PAGES);
+	if (!block || !block->nr)
 		return;
+	if (block->room == 1) {
+		__set_bit(block->place, used);
+		flat[block->place] = block->one;
+		return;
+	}
+	bitmap_copy(used, block->present, KSM_BLOCK_PAGES);
 	if (block->nr == KSM_BLOCK_PAGES) {
 		memcpy(flat, block->entry, KSM_BLOCK_PAGES * sizeof(*flat));
 		return;
@@ -69,19 +96,66 @@ void ksm_block_unpack(const struct ksm_block *block, u64 *flat)
 		flat[i] = block->entry[from++];
 }
 
-/* Entries move to another array if there is memory for it. */
+/* A bitmap instead of the place of one entry. */
+static bool make_bitmap(struct ksm_block *block)
+{
+	unsigned long *present = bitmap_zalloc(KSM_BLOCK_PAGES, BLOCK_GFP);
+
+	if (!present)
+		return false;
+	if (block->nr)
+		__set_bit(block->place, present);
+	block->present = present;
+	return true;
+}
+
+/* Entries move to another array, for more than one, if there is memory for it. */
 static bool resize(struct ksm_block *block, unsigned int room)
 {
 	u64 *entry = kmalloc_array(room, sizeof(*entry), BLOCK_GFP);
 
 	if (!entry)
 		return false;
-	if (block->nr)
-		memcpy(entry, block->entry, block->nr * sizeof(*entry));
-	kfree(block->entry);
+	memcpy(entry, block->entry, block->nr * sizeof(*entry));
+	if (block->room > 1) {
+		kfree(block->entry);
+	} else if (!make_bitmap(block)) {
+		kfree(entry);
+		return false;
+	}
 	block->entry = entry;
 	block->room = room;
 	return true;
+}
+
+static void free_many(struct ksm_block *block)
+{
+	if (block->room == 1)
+		return;
+	kfree(block->entry);
+	bitmap_free(block->present);
+}
+
+static void keep_one(struct ksm_block *block)
+{
+	u64 one = block->entry[0];
+
+	block->place = find_first_bit(block->present, KSM_BLOCK_PAGES);
+	free_many(block);
+	block->one = one;
+	block->entry = &block->one;
+	block->room = 1;
+}
+
+/* By a quarter at least, so that it does not go back and forth. */
+static void shrink(struct ksm_block *block)
+{
+	if (!block->nr || block->nr > block->room / 4)
+		return;
+	if (block->nr == 1)
+		keep_one(block);
+	else
+		resize(block, roundup_pow_of_two(block->nr));
 }
 
 static void pack_some(struct ksm_block *block, const unsigned long *used,
@@ -89,12 +163,16 @@ static void pack_some(struct ksm_block *block, const unsigned long *used,
 {
 	unsigned int i;
 
-	bitmap_zero(block->present, KSM_BLOCK_PAGES);
+	if (block->room > 1)
+		bitmap_zero(block->present, KSM_BLOCK_PAGES);
 	block->nr = 0;
 	for_each_set_bit(i, used, KSM_BLOCK_PAGES) {
 		if (!flat[i] || WARN_ON_ONCE(block->nr == block->room))
 			continue;
-		__set_bit(i, block->present);
+		if (block->room > 1)
+			__set_bit(i, block->present);
+		else
+			block->place = i;
 		block->entry[block->nr++] = flat[i];
 	}
 }
@@ -131,9 +209,7 @@ void ksm_block_pack(struct ksm_block *block, const unsigned long *used,
 		pack_all(block, flat);
 	else
 		pack_some(block, used, flat);
-	/* A quarter, so that it does not go back and forth. */
-	if (block->nr && block->nr <= block->room / 4)
-		resize(block, roundup_pow_of_two(block->nr));
+	shrink(block);
 }
 
 /**
@@ -156,6 +232,8 @@ static struct ksm_block *block_make(struct xarray *blocks,
 
 	if (!block)
 		return NULL;
+	block->entry = &block->one;
+	block->room = 1;
 	old = xa_store(blocks, address >> KSM_BLOCK_SHIFT, block, BLOCK_GFP);
 	if (!xa_is_err(old))
 		return block;
@@ -200,6 +278,6 @@ void ksm_block_tidy(struct xarray *blocks, unsigned long address)
 	if (!block || block->nr)
 		return;
 	xa_erase(blocks, address >> KSM_BLOCK_SHIFT);
-	kfree(block->entry);
+	free_many(block);
 	kmem_cache_free(block_cache, block);
 }

@@ -177,20 +177,26 @@ struct ksm_rmap_item {
 
 /**
  * struct ksm_block - the entries of KSM_BLOCK_PAGES pages in a row
- * @present: which pages have one
- * @nr: how many
+ * @nr: how many there are
  * @room: for how many there is memory; a power of two
  * @noted: generation of the filter that knows their checksums
  * @settled: all are shared, or quiet: nothing is to be done unless pages are accessed
+ * @place: which page has the entry, if there is room for one
  * @entry: one after the other
+ * @one: the entry, if there is room for one
+ * @present: which pages have an entry, if there is room for more
  */
 struct ksm_block {
-	DECLARE_BITMAP(present, KSM_BLOCK_PAGES);
 	u16 nr;
 	u16 room;
 	u8 noted;
 	bool settled;
+	u16 place;
 	u64 *entry;
+	union {
+		u64 one;
+		unsigned long *present;
+	};
 };
 
 struct ksm_filter_layer;
@@ -383,6 +389,7 @@ struct ksm_visit {
  * @cleared: accessed bits were cleared
  * @young_end: end of the entries that were accessed, as was found already
  * @blocks: where in the slot's blocks the step has got to
+ * @bitmap: room for that of a block that has none
  * @swept: everything before this address has been seen to
  * @tables: page tables visited or passed over
  * @upper: address of the entry of an upper table whose accessed bit was cleared last
@@ -416,6 +423,7 @@ struct ksm_batch {
 	bool cleared;
 	unsigned long young_end;
 	struct xa_state blocks;
+	DECLARE_BITMAP(bitmap, KSM_BLOCK_PAGES);
 	unsigned long swept;
 	unsigned int tables;
 	unsigned long upper;
@@ -601,7 +609,9 @@ long ksm_profit(unsigned long saved, unsigned long pages, unsigned long items);
 /* block.c */
 int ksm_block_slab_init(void);
 void ksm_block_slab_free(void);
-void ksm_block_unpack(const struct ksm_block *block, u64 *flat);
+const unsigned long *ksm_block_present(const struct ksm_block *block,
+				       unsigned long *bitmap);
+void ksm_block_unpack(const struct ksm_block *block, unsigned long *used, u64 *flat);
 void ksm_block_pack(struct ksm_block *block, const unsigned long *used,
 		    const u64 *flat);
 struct ksm_block *ksm_block_find(struct xarray *blocks, unsigned long address);
@@ -702,6 +712,7 @@ int ksm_unmerge_page(struct mm_struct *mm, unsigned long address);
  * @page: first page to visit of a huge mapping
  * @start: address of the first entry
  * @end: end of what is to be visited
+ * @limit: up to here, the entries of the upper table follow each other behind @pmd
  */
 struct ksm_table {
 	struct vm_area_struct *vma;
@@ -710,6 +721,7 @@ struct ksm_table {
 	struct page *page;
 	unsigned long start;
 	unsigned long end;
+	unsigned long limit;
 };
 
 /**
@@ -727,12 +739,13 @@ enum ksm_glance {
 /**
  * struct ksm_walk_ops - what a walk does on its way
  * @glance: called without a lock, to see whether there is anything to visit; NULL to
- *	visit everything. There may be no page table, or a huge mapping.
+ *	visit everything. There may be no page table, or a huge mapping. May raise the end
+ *	of a table that it passes over, to pass over others too, up to the limit.
  * @visit: called under the page table lock; returns whether the walk is to go on. May
  *	lower the end of the table to where it got to.
  */
 struct ksm_walk_ops {
-	enum ksm_glance (*glance)(const struct ksm_table *table, void *private);
+	enum ksm_glance (*glance)(struct ksm_table *table, void *private);
 	bool (*visit)(struct ksm_table *table, void *private);
 };
 
@@ -904,6 +917,21 @@ static inline unsigned long ksm_block_end(unsigned long address)
 }
 
 /**
+ * ksm_until_turn() - how far is it to the next block that is to be read in this pass?
+ * @d: domain; its lock is held
+ * @address: address of any page of a block
+ *
+ * Return: how many blocks there are before that one, this one included.
+ */
+static inline unsigned int ksm_until_turn(struct ksm_domain *d, unsigned long address)
+{
+	unsigned long nr = d->scanner.passes + (address >> KSM_BLOCK_SHIFT);
+	unsigned int since = nr % KSM_TURN_PASSES;
+
+	return since ? KSM_TURN_PASSES - since : 0;
+}
+
+/**
  * ksm_has_turn() - is everything in a block to be read in this pass?
  * @d: domain; its lock is held
  * @address: address of any page of the block
@@ -912,7 +940,48 @@ static inline unsigned long ksm_block_end(unsigned long address)
  */
 static inline bool ksm_has_turn(struct ksm_domain *d, unsigned long address)
 {
-	return (d->scanner.passes + (address >> KSM_BLOCK_SHIFT)) % KSM_TURN_PASSES == 0;
+	return !ksm_until_turn(d, address);
 }
+
+/* Entries that are looked at between two tests for the end, for speed. */
+#define KSM_PTES_AT_ONCE	8
+
+/**
+ * ksm_ptes_none() - are KSM_PTES_AT_ONCE entries of a page table empty?
+ * @ptep: the first of them
+ *
+ * Return: whether they are.
+ */
+static inline bool ksm_ptes_none(pte_t *ptep)
+{
+	return pte_none(ptep_get_lockless(ptep)) && pte_none(ptep_get_lockless(ptep + 1)) &&
+	       pte_none(ptep_get_lockless(ptep + 2)) && pte_none(ptep_get_lockless(ptep + 3)) &&
+	       pte_none(ptep_get_lockless(ptep + 4)) && pte_none(ptep_get_lockless(ptep + 5)) &&
+	       pte_none(ptep_get_lockless(ptep + 6)) && pte_none(ptep_get_lockless(ptep + 7));
+}
+
+#ifdef CONFIG_ARCH_HAS_NONLEAF_PMD_YOUNG
+/**
+ * ksm_table_idle() - was nothing accessed through a page table?
+ * @pmd: entry of the upper table that leads to it
+ *
+ * Takes no lock, and leaves the accessed bit as it is.
+ *
+ * Return: true if there is a page table and nothing was accessed. Where the processor
+ * does not tell, false.
+ */
+static inline bool ksm_table_idle(pmd_t *pmd)
+{
+	pmd_t entry = pmdp_get_lockless(pmd);
+
+	return arch_has_hw_nonleaf_pmd_young() && pmd_present(entry) &&
+	       !pmd_leaf(entry) && !pmd_young(entry);
+}
+#else
+static inline bool ksm_table_idle(pmd_t *pmd)
+{
+	return false;
+}
+#endif
 
 #endif /* __MM_KSM_KSM_H */

@@ -164,23 +164,8 @@ static int frozen_share(const struct ksm_merge *m)
 	return 0;
 }
 
-<<<<<<< HEAD
-/* What userspace attached to the address, not to the page. */
-static pte_t pte_keep_marks(pte_t new, pte_t old)
-{
-	if (pte_soft_dirty(old))
-		new = pte_mksoft_dirty(new);
-	if (pte_uffd_wp(old))
-		new = pte_mkuffd_wp(new);
-	return new;
-}
-
 /* An entry for the zero page, which is not anonymous memory. */
 static pte_t map_zero(struct vm_area_struct *vma, struct page *zero)
-=======
-/* An entry for a shared page, with everything counted that it brings. */
-static pte_t map_shared(struct ksm_frozen *f, struct page *kpage)
->>>>>>> ca49885 (mm/ksm: unmerge: replace the entries of a page table many at a time)
 {
 	pte_t pte = pfn_pte(page_to_pfn(zero), vma->vm_page_prot);
 
@@ -222,7 +207,7 @@ static void frozen_replace(const struct ksm_frozen *f, struct ksm_merge *m)
 		frozen_fail(f, m, err);
 		return;
 	}
-	pte = pte_keep_marks(map_shared(f->vma, m), m->pte);
+	pte = ksm_pte_keep_marks(map_shared(f->vma, m), m->pte);
 	unmap_page(f->vma, m);
 	frozen_set(f, m, pte);
 }
@@ -287,27 +272,12 @@ void ksm_replace_pages(struct vm_area_struct *vma, struct ksm_merge *merge,
 	struct ksm_frozen f;
 	struct ksm_merge *m;
 
-<<<<<<< HEAD
 	if (!frozen_get(&f, vma, merge, nr))
 		return;
 	for (m = merge; m < merge + nr; m++)
 		if (!m->err)
 			frozen_replace(&f, m);
 	frozen_put(&f);
-=======
-	err = frozen_get(&f, vma, address, page);
-	if (err)
-		return err;
-	err = ksm_same_bytes(page, kpage) ? frozen_share(&f) : -EAGAIN;
-	if (err) {
-		frozen_put(&f, f.pte);
-		return err;
-	}
-	new = ksm_pte_keep_marks(map_shared(&f, kpage), f.pte);
-	unmap_page(&f);
-	frozen_put(&f, new);
-	return 0;
->>>>>>> ca49885 (mm/ksm: unmerge: replace the entries of a page table many at a time)
 }
 
 /**

@@ -31,8 +31,10 @@
 
 /* So many steps that cleared accessed bits, until the TLB is flushed. */
 #define KSM_STEPS_PER_FLUSH	64
-/* Page tables that are passed over before mmap_lock is let go. */
+/* Glances at page tables before mmap_lock is let go. */
 #define KSM_TABLES_PER_STEP	64
+/* What a glance takes, in the unit of ksm_scan_end(): at most as much as at a full block. */
+#define KSM_COST_PER_GLANCE	(KSM_BLOCK_PAGES / KSM_PAGES_PER_SKIP)
 /* VMAs without a page that are passed over before mmap_lock is let go. */
 #define KSM_VMAS_PER_STEP	64
 /* No page of a block has this address. */
@@ -93,13 +95,12 @@ static void open_block(struct ksm_domain *d, unsigned long address)
 	b->had = block ? block->nr : 0;
 	b->turn = ksm_has_turn(d, address);
 	b->flat = b->room;
-	bitmap_zero(b->used, KSM_BLOCK_PAGES);
-	if (block)
-		bitmap_copy(b->used, block->present, KSM_BLOCK_PAGES);
-	if (b->had == KSM_BLOCK_PAGES)
+	if (b->had == KSM_BLOCK_PAGES) {
 		b->flat = block->entry;
-	else
-		ksm_block_unpack(block, b->flat);
+		bitmap_fill(b->used, KSM_BLOCK_PAGES);
+	} else {
+		ksm_block_unpack(block, b->used, b->flat);
+	}
 	bitmap_zero(b->found, KSM_BLOCK_PAGES);
 	bitmap_zero(b->unread, KSM_BLOCK_PAGES);
 	bitmap_zero(b->waiting, KSM_BLOCK_PAGES);
@@ -290,9 +291,13 @@ static unsigned long sift_huge(struct ksm_domain *d, const struct ksm_table *t,
 	return address;
 }
 
-/* The first entry that is not empty, of @nr. */
+/* The first entry that is not empty, of @nr. In a table with few pages, most are. */
 static unsigned int skip_empty(pte_t *ptep, unsigned int i, unsigned int nr)
 {
+	if (i < nr && !pte_none(ptep_get(ptep + i)))
+		return i;
+	while (i + KSM_PTES_AT_ONCE <= nr && ksm_ptes_none(ptep + i))
+		i += KSM_PTES_AT_ONCE;
 	while (i < nr && pte_none(ptep_get(ptep + i)))
 		i++;
 	return i;
@@ -356,24 +361,31 @@ static bool knows_before(struct ksm_batch *b, const struct ksm_table *t,
 	unsigned long end = (t->start - base) >> PAGE_SHIFT;
 	unsigned long nr = b->swept >> KSM_BLOCK_SHIFT;
 
-	if (find_next_bit(block->present, end, from >> PAGE_SHIFT) < end)
+	if (end && find_next_bit(ksm_block_present(block, b->bitmap), end,
+				 from >> PAGE_SHIFT) < end)
 		return true;
 	return b->swept < base &&
 	       xa_find(&b->slot->blocks, &nr, (base >> KSM_BLOCK_SHIFT) - 1, XA_PRESENT);
 }
 
-/* Is there a checksum in a block that the filter wants? */
-static bool block_is_wanted(const struct ksm_filter *filter, const struct ksm_block *block)
+/* Is there a checksum in a block that the filter wants? Mostly it wants none at all. */
+static noinline bool block_is_wanted(const struct ksm_filter *filter, const struct ksm_block *block)
 {
 	unsigned int i;
 
-	if (!filter->wanted && !filter->wanted_before)
-		return false;
 	for (i = 0; i < block->nr; i++)
 		if ((block->entry[i] & KSM_ENTRY_SUM) &&
 		    ksm_filter_wants(filter, ksm_entry_sum(block->entry[i])))
 			return true;
 	return false;
+}
+
+/* Is there nothing to do for the pages of a block, as long as nobody accesses them? */
+static bool is_at_rest(const struct ksm_filter *filter, const struct ksm_block *block)
+{
+	return block->settled && block->noted == filter->generation &&
+	       ((!filter->wanted && !filter->wanted_before) ||
+		!block_is_wanted(filter, block));
 }
 
 /*
@@ -389,36 +401,74 @@ static bool is_unchanged(struct ksm_domain *d, const struct ksm_table *t,
 	if (block->nr < KSM_BLOCK_PAGES && !clear_upper_young(s->batch, t, false) &&
 	    !s->moved)
 		return true;
-	return ksm_table_unchanged(t, block->present);
+	return ksm_table_unchanged(t, ksm_block_present(block, s->batch->bitmap));
 }
 
 static bool needs_nothing(struct ksm_domain *d, const struct ksm_table *t,
 			  const struct ksm_block *block)
 {
-	struct ksm_filter *filter = &d->scanner.filter;
-
 	return READ_ONCE(d->smart_scan) && !mm_has_notifiers(t->vma->vm_mm) &&
-	       block->settled && block->noted == filter->generation &&
-	       !ksm_has_turn(d, t->start) && !block_is_wanted(filter, block) &&
+	       !ksm_has_turn(d, t->start) && is_at_rest(&d->scanner.filter, block) &&
 	       !pmd_trans_huge(pmdp_get_lockless(t->pmd)) && is_unchanged(d, t, block);
 }
 
 /* How many entries of its block are in a page table. */
-static unsigned int count_known(const struct ksm_table *t, const struct ksm_block *block)
+static unsigned int count_known(struct ksm_batch *b, const struct ksm_table *t,
+				const struct ksm_block *block)
 {
 	unsigned int from = (t->start & ~KSM_BLOCK_MASK) >> PAGE_SHIFT;
 	unsigned int to = from + ((t->end - t->start) >> PAGE_SHIFT);
+	const unsigned long *present;
 	unsigned int nr = 0;
 
 	if (to - from == KSM_BLOCK_PAGES)
 		return block->nr;
-	for_each_set_bit_from(from, block->present, to)
+	present = ksm_block_present(block, b->bitmap);
+	for_each_set_bit_from(from, present, to)
 		nr++;
 	return nr;
 }
 
+/*
+ * How far could a glance go, if it finds nothing to do? Over whole blocks, each in a page
+ * table of its own, to the next one that has its turn.
+ */
+static unsigned long glance_end(struct ksm_domain *d, const struct ksm_table *t)
+{
+	unsigned long base = t->start & KSM_BLOCK_MASK;
+	unsigned long turn = (unsigned long)ksm_until_turn(d, base) << KSM_BLOCK_SHIFT;
+
+	if (d->scanner.moved || KSM_BLOCK_SHIFT != PMD_SHIFT)
+		return t->end;
+	return base + min(turn, (t->limit & KSM_BLOCK_MASK) - base);
+}
+
+/* Pass over the page tables behind, as long as they have few pages that need nothing. */
+static void pass_over_more(struct ksm_domain *d, struct ksm_table *t)
+{
+	const struct ksm_filter *filter = &d->scanner.filter;
+	unsigned long to = t->end, end = glance_end(d, t);
+	struct ksm_batch *b = d->scanner.batch;
+	unsigned int known, cost = 0;
+	const struct ksm_block *block;
+	pmd_t *pmd = t->pmd;
+
+	rcu_read_lock();
+	for (; to < end && cost < KSM_COST_PER_GLANCE && ksm_table_idle(++pmd); to += PMD_SIZE) {
+		block = xas_next(&b->blocks);
+		if (!block || block->nr == KSM_BLOCK_PAGES || !is_at_rest(filter, block))
+			break;
+		known = block->nr;
+		b->skipped += known;
+		cost += 1 + known / KSM_PAGES_PER_SKIP;
+	}
+	rcu_read_unlock();
+	b->cost += cost;
+	t->end = to;
+}
+
 /* Pass over what needs nothing, and keep an eye on how long mmap_lock is held. */
-static enum ksm_glance glance(const struct ksm_table *t, void *private)
+static enum ksm_glance glance(struct ksm_table *t, void *private)
 {
 	struct ksm_domain *d = private;
 	struct ksm_batch *b = d->scanner.batch;
@@ -433,9 +483,10 @@ static enum ksm_glance glance(const struct ksm_table *t, void *private)
 	block = find_block(b, t->start >> KSM_BLOCK_SHIFT);
 	if (!block || !needs_nothing(d, t, block) || knows_before(b, t, block))
 		return KSM_VISIT;
-	known = count_known(t, block);
+	known = count_known(b, t, block);
 	b->skipped += known;
 	b->cost += known / KSM_PAGES_PER_SKIP;
+	pass_over_more(d, t);
 	b->swept = t->end;
 	return KSM_PASS_OVER;
 }

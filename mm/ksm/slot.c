@@ -187,8 +187,7 @@ static void forget_block(struct ksm_domain *d, struct ksm_mm_slot *slot,
 		from = (start - base) >> PAGE_SHIFT;
 	if (end - base < to * PAGE_SIZE)
 		to = (end - base) >> PAGE_SHIFT;
-	bitmap_copy(used, block->present, KSM_BLOCK_PAGES);
-	ksm_block_unpack(block, flat);
+	ksm_block_unpack(block, used, flat);
 	for_each_set_bit_from(from, used, to)
 		ksm_slot_forget_page(d, slot, &flat[from], lock);
 	ksm_block_pack(block, used, flat);

@@ -65,11 +65,12 @@ static bool visit_table(struct ksm_walk *w)
 	return go_on;
 }
 
-/* What is in one block, at most. */
+/* What is in one block, at most, unless a glance passes over more. */
 static bool visit_block(struct ksm_walk *w)
 {
 	enum ksm_glance glance = KSM_VISIT;
 
+	cond_resched();
 	if (w->ops->glance)
 		glance = w->ops->glance(&w->table, w->private);
 	if (glance == KSM_STOP)
@@ -77,26 +78,51 @@ static bool visit_block(struct ksm_walk *w)
 	return glance == KSM_PASS_OVER || (glance == KSM_VISIT && visit_table(w));
 }
 
-static int walk_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
-			  struct mm_walk *walk)
+/* Go on from what was reached, within one entry of the upper table. */
+static int walk_pmd(struct ksm_walk *w, unsigned long end)
 {
-	struct ksm_walk *w = walk->private;
+	struct ksm_table *t = &w->table;
 	bool go_on = true;
 
-	cond_resched();
-	if (ksm_exiting(walk->mm))
+	if (ksm_exiting(t->vma->vm_mm))
 		return -ESRCH;
-	w->table.pmd = pmd;
-	for (w->reached = addr; go_on && w->reached < end; w->reached = w->table.end) {
-		w->table.start = w->reached;
-		w->table.end = min(end, ksm_block_end(w->reached));
+	if (pmd_none(pmdp_get_lockless(t->pmd))) {
+		w->reached = end;
+		return 0;
+	}
+	for (; go_on && w->reached < end; w->reached = t->end) {
+		t->start = w->reached;
+		t->end = min(end, ksm_block_end(t->start));
 		go_on = visit_block(w);
 	}
 	return !go_on;
 }
 
+/*
+ * All that an upper table has, from here instead of by the generic walk: a glance can
+ * then pass over many page tables at once. The upper table stays while mmap_lock is
+ * held.
+ */
+static int walk_pud_entry(pud_t *pud, unsigned long addr, unsigned long end,
+			  struct mm_walk *walk)
+{
+	struct ksm_walk *w = walk->private;
+	pud_t entry = pudp_get(pud);
+	int ret = 0;
+
+	walk->action = ACTION_CONTINUE;
+	if (!pud_present(entry) || pud_leaf(entry))
+		return 0;
+	w->table.limit = end;
+	for (w->reached = addr; !ret && w->reached < end;) {
+		w->table.pmd = pmd_offset(pud, w->reached);
+		ret = walk_pmd(w, pmd_addr_end(w->reached, end));
+	}
+	return ret;
+}
+
 static const struct mm_walk_ops walk_ops = {
-	.pmd_entry	= walk_pmd_entry,
+	.pud_entry	= walk_pud_entry,
 	.walk_lock	= PGWALK_RDLOCK,
 };
 
@@ -183,11 +209,22 @@ static bool word_unchanged(pte_t *ptep)
 	return ptep == end;
 }
 
+static bool word_none(pte_t *ptep)
+{
+	pte_t *end = ptep + BITS_PER_LONG;
+
+	while (ptep < end && ksm_ptes_none(ptep))
+		ptep += KSM_PTES_AT_ONCE;
+	return ptep == end;
+}
+
 /* Bit by bit: are these mapped and not accessed, and the others not mapped? */
 static bool ptes_unchanged(pte_t *ptep, unsigned long known, unsigned long none)
 {
 	if (known == ~0UL)
 		return word_unchanged(ptep);
+	if (none == ~0UL)
+		return word_none(ptep);
 	for (; known; known &= known - 1) {
 		if (!pte_unchanged(ptep + __ffs(known)))
 			return false;

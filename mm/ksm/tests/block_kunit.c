@@ -16,12 +16,14 @@
  * @blocks: what is tested
  * @model: the entries, laid out
  * @flat: the entries as they come back
+ * @used: which there are
  * @all: bitmap of all pages
  */
 struct fixture {
 	struct xarray blocks;
 	u64 model[NR_BLOCKS][KSM_BLOCK_PAGES];
 	u64 flat[KSM_BLOCK_PAGES];
+	DECLARE_BITMAP(used, KSM_BLOCK_PAGES);
 	DECLARE_BITMAP(all, KSM_BLOCK_PAGES);
 };
 
@@ -45,7 +47,7 @@ static int block_test_init(struct kunit *test)
 static void load(struct fixture *f, unsigned int block)
 {
 	memset(f->flat, 0, sizeof(f->flat));
-	ksm_block_unpack(ksm_block_find(&f->blocks, address_of(block)), f->flat);
+	ksm_block_unpack(ksm_block_find(&f->blocks, address_of(block)), f->used, f->flat);
 }
 
 /* As a step of the scan does it. */
@@ -73,12 +75,29 @@ static void block_test_exit(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, xa_empty(&f->blocks));
 }
 
+/* Is the bitmap that of the entries of the model? */
+static bool says_what_there_is(struct fixture *f, unsigned int nr,
+			       const unsigned long *bitmap)
+{
+	unsigned int i;
+
+	for (i = 0; i < KSM_BLOCK_PAGES; i++)
+		if (test_bit(i, bitmap) != !!f->model[nr][i])
+			return false;
+	return true;
+}
+
 static void expect_model(struct kunit *test, unsigned int nr)
 {
 	struct fixture *f = test->priv;
+	struct ksm_block *block = ksm_block_find(&f->blocks, address_of(nr));
+	DECLARE_BITMAP(room, KSM_BLOCK_PAGES);
 
 	load(f, nr);
 	KUNIT_ASSERT_EQ(test, 0, memcmp(f->flat, f->model[nr], sizeof(f->flat)));
+	KUNIT_ASSERT_TRUE(test, says_what_there_is(f, nr, f->used));
+	if (block)
+		KUNIT_ASSERT_TRUE(test, says_what_there_is(f, nr, ksm_block_present(block, room)));
 }
 
 static void a_checksum_comes_back_from_its_entry(struct kunit *test)
@@ -121,7 +140,7 @@ static void no_entry_has_no_item(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, ksm_entry_item(0));
 }
 
-static void a_page_alone_takes_eight_bytes_and_a_head(struct kunit *test)
+static void a_page_alone_takes_no_more_than_a_head(struct kunit *test)
 {
 	struct fixture *f = test->priv;
 
@@ -129,7 +148,49 @@ static void a_page_alone_takes_eight_bytes_and_a_head(struct kunit *test)
 	store(test, 0, 1);
 	expect_model(test, 0);
 	KUNIT_EXPECT_EQ(test, ksm_block_find(&f->blocks, address_of(0))->room, 1);
-	KUNIT_EXPECT_LE(test, sizeof(struct ksm_block) + sizeof(u64), 128);
+	KUNIT_EXPECT_LE(test, sizeof(struct ksm_block), 32);
+}
+
+static void a_page_alone_can_move(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	f->model[0][77] = ksm_sum_entry(5);
+	store(test, 0, 1);
+	f->model[0][77] = 0;
+	f->model[0][511] = ksm_sum_entry(6);
+	store(test, 0, 0);
+	expect_model(test, 0);
+}
+
+static void company_comes_and_goes(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned int i;
+
+	f->model[0][77] = ksm_sum_entry(5);
+	store(test, 0, 1);
+	for (i = 1; i < 4; i++) {
+		f->model[0][77 + i] = ksm_sum_entry(5 + i);
+		store(test, 0, 1);
+		expect_model(test, 0);
+	}
+	memset(&f->model[0][77], 0, 3 * sizeof(u64));
+	store(test, 0, 0);
+	expect_model(test, 0);
+	KUNIT_EXPECT_EQ(test, ksm_block_find(&f->blocks, address_of(0))->room, 1);
+}
+
+static void what_is_reserved_in_vain_does_no_harm(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	store(test, 0, 1);
+	KUNIT_EXPECT_NULL(test, ksm_block_find(&f->blocks, address_of(0)));
+	f->model[0][77] = ksm_sum_entry(5);
+	store(test, 0, 9);
+	expect_model(test, 0);
+	KUNIT_EXPECT_EQ(test, ksm_block_find(&f->blocks, address_of(0))->room, 1);
 }
 
 static void a_block_shrinks_when_pages_go(struct kunit *test)
@@ -197,7 +258,10 @@ static struct kunit_case block_test_cases[] = {
 	KUNIT_CASE(an_entry_of_a_checksum_has_no_item),
 	KUNIT_CASE(an_item_comes_back_from_its_entry),
 	KUNIT_CASE(no_entry_has_no_item),
-	KUNIT_CASE(a_page_alone_takes_eight_bytes_and_a_head),
+	KUNIT_CASE(a_page_alone_takes_no_more_than_a_head),
+	KUNIT_CASE(a_page_alone_can_move),
+	KUNIT_CASE(company_comes_and_goes),
+	KUNIT_CASE(what_is_reserved_in_vain_does_no_harm),
 	KUNIT_CASE(a_block_shrinks_when_pages_go),
 	KUNIT_CASE(an_empty_block_is_gone),
 	KUNIT_CASE(random_changes_agree_with_the_model),
