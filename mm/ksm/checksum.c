@@ -23,8 +23,10 @@
  */
 
 #include <linux/bits.h>
+#include <linux/cache.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
+#include <linux/prefetch.h>
 #include <linux/random.h>
 #include <linux/siphash.h>
 #include <linux/xxhash.h>
@@ -175,6 +177,23 @@ void __init ksm_checksum_init(void)
 	get_random_bytes(&siphash_key, sizeof(siphash_key));
 	draw_secret();
 	zero_checksum = hash_of_zero() >> (64 - KSM_CHECKSUM_BITS);
+}
+
+/**
+ * ksm_expect_bytes() - the bytes of a page will be read soon
+ * @page: any page
+ *
+ * Processors see that memory is read from the beginning to the end, but not beyond the
+ * end of a page, where the next one is another. Two cache lines are enough for a start.
+ */
+void ksm_expect_bytes(struct page *page)
+{
+	const char *bytes = PageHighMem(page) ? NULL : page_address(page);
+
+	if (!bytes)
+		return;
+	prefetch(bytes);
+	prefetch(bytes + L1_CACHE_BYTES);
 }
 
 /**

@@ -17,6 +17,7 @@
  */
 
 #include <linux/mm.h>
+#include <linux/prefetch.h>
 #include <linux/rmap.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -82,7 +83,11 @@ void ksm_index_init(struct ksm_index *index, int max_sharing)
  */
 struct ksm_rmap_item *ksm_item_alloc(void)
 {
-	return kmem_cache_zalloc(item_cache, KSM_GFP);
+	struct ksm_rmap_item *item = kmem_cache_alloc(item_cache, KSM_GFP);
+
+	if (item)
+		*item = (struct ksm_rmap_item) { };
+	return item;
 }
 
 /**
@@ -603,6 +608,24 @@ static struct ksm_rmap_item *next_waiting(struct ksm_index *index,
 	if (rb && rb_unstable(rb) == except)
 		rb = rb_next_match(key, rb, unstable_cmp);
 	return rb_unstable(rb);
+}
+
+/**
+ * ksm_index_expect() - a checksum will be looked up soon
+ * @index: the index
+ * @checksum: the checksum
+ * @soon: this was called with false a few pages ago; it is to be called with true a few
+ *	pages before the search
+ *
+ * Nearly every search would wait for memory twice: for the root of a tree, and for a node.
+ */
+void ksm_index_expect(const struct ksm_index *index, u64 checksum, bool soon)
+{
+	struct rb_root *stable = ksm_forest_tree(&index->stable, checksum);
+	struct rb_root *unstable = ksm_forest_tree(&index->unstable, checksum);
+
+	prefetch(soon ? (void *)stable->rb_node : stable);
+	prefetch(soon ? (void *)unstable->rb_node : unstable);
 }
 
 /**

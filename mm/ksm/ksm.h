@@ -588,6 +588,7 @@ unsigned int ksm_scan_end(struct ksm_domain *d);
 u64 ksm_checksum(struct page *page);
 u64 ksm_checksum_of_zero(void);
 void ksm_checksum_init(void);
+void ksm_expect_bytes(struct page *page);
 bool ksm_is_zero(struct page *page);
 bool ksm_same_bytes(struct page *page, struct page *other);
 
@@ -644,6 +645,7 @@ void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
 void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item);
 void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item);
 void ksm_index_del_item(struct ksm_index *index, struct ksm_rmap_item *item);
+void ksm_index_expect(const struct ksm_index *index, u64 checksum, bool soon);
 bool ksm_index_has_key(struct ksm_index *index, const struct ksm_key *key);
 bool ksm_index_is_alone(struct ksm_index *index, struct ksm_rmap_item *item);
 int ksm_index_free_item(struct ksm_index *index, struct ksm_rmap_item *item,

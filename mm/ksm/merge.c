@@ -274,9 +274,14 @@ void ksm_replace_pages(struct vm_area_struct *vma, struct ksm_merge *merge,
 
 	if (!frozen_get(&f, vma, merge, nr))
 		return;
-	for (m = merge; m < merge + nr; m++)
+	for (m = merge; m < merge + nr; m++) {
+		if (m + 1 < merge + nr) {
+			ksm_expect_bytes(m[1].page);
+			ksm_expect_bytes(m[1].bytes);
+		}
 		if (!m->err)
 			frozen_replace(&f, m);
+	}
 	frozen_put(&f);
 }
 

@@ -22,6 +22,10 @@
 #include "../internal.h"
 #include "ksm.h"
 
+/* So many pages ahead, memory is fetched for searches: it takes as long as they do. */
+#define EXPECT_ROOT	8
+#define EXPECT_NODE	4
+
 static int key_nid(struct ksm_domain *d, struct folio *folio)
 {
 	return d->across_nodes ? NUMA_NO_NODE : folio_nid(folio);
@@ -574,16 +578,34 @@ static void read_nth(struct ksm_domain *d, struct ksm_batch *b, unsigned int n)
 		let_go(b, n);
 }
 
-static void visit_batch(struct ksm_domain *d, struct ksm_batch *b)
+/* Pages whose checksum is as before are those that will be looked up. */
+static void expect_nth(struct ksm_domain *d, struct ksm_batch *b, unsigned int n, bool soon)
+{
+	if (n < b->nr && test_bit(b->index[n], b->unread))
+		ksm_index_expect(&d->index, b->sum[n], soon);
+}
+
+static void read_batch(struct ksm_domain *d, struct ksm_batch *b)
 {
 	unsigned int n;
 
 	for (n = 0; n < b->nr; n++) {
 		cond_resched();
+		if (n + 1 < b->nr && !test_bit(b->index[n + 1], b->unread))
+			ksm_expect_bytes(b->page[n + 1]);
 		read_nth(d, b, n);
 	}
+}
+
+static void visit_batch(struct ksm_domain *d, struct ksm_batch *b)
+{
+	unsigned int n;
+
 	for (n = 0; n < b->nr; n++) {
-		cond_resched();
+		if (n % KSM_MAX_JOINS == 0)
+			cond_resched();
+		expect_nth(d, b, n + EXPECT_ROOT, false);
+		expect_nth(d, b, n + EXPECT_NODE, true);
 		visit_nth(d, b, n);
 		let_go(b, n);
 		if (b->nr_merges == KSM_MAX_JOINS)
@@ -621,6 +643,7 @@ void ksm_pass(struct ksm_domain *d, unsigned int nr_pages)
 		if (!ksm_scan_begin(d, budget))
 			return;
 		ksm_index_fit(&d->index);
+		read_batch(d, d->scanner.batch);
 		visit_batch(d, d->scanner.batch);
 		budget -= min_t(u64, ksm_scan_end(d), budget);
 	}
