@@ -10,13 +10,14 @@
  * time. SipHash makes of the sums what nobody can foresee (J.-P. Aumasson and
  * D. J. Bernstein, "SipHash: a fast short-input PRF", 2012). So whoever does not know the
  * secret, which is drawn at boot, cannot make two pages of equal checksums more often than
- * by chance. With xxh64, whatever its seed, one could.
+ * by chance. With xxh64, whatever its seed, one could; it is used only where words of 64
+ * bits are not multiplied at once.
  *
  * A page is four messages to NH, each made of a quarter of each cache line, so that a
- * secret word once loaded serves four times. NH adds up products as numbers of 128 bits;
- * here their halves are added up each for itself, without a carry. That doubles the
- * chance that two messages have equal sums, to 2^-63: nothing beside the 48 bits that
- * are kept.
+ * secret word once loaded serves four times; and their sums are another message. NH adds
+ * up products as numbers of 128 bits; here their halves are added up each for itself,
+ * without a carry. That doubles the chance that two messages have equal sums, to 2^-63:
+ * nothing beside the 48 bits that are kept.
  *
  * Most pages that have a twin in a virtual machine are all zero. They are recognised
  * first: it takes one access for other pages, and a fifth of the time for these.
@@ -30,6 +31,10 @@
 #include <linux/random.h>
 #include <linux/siphash.h>
 #include <linux/xxhash.h>
+
+#ifdef CONFIG_ARM64_MTE
+#include <asm/mte.h>
+#endif
 
 #include "ksm.h"
 
@@ -84,48 +89,45 @@ static bool are_equal(const u64 *a, const u64 *b)
 	return a == end;
 }
 
-#if defined(CONFIG_64BIT) && defined(__SIZEOF_INT128__)
-static u64 nh_secret[WORDS_PER_PAGE / NH_MESSAGES] __ro_after_init;
+/* ARCH=um does not say so, but has the processor of x86. */
+#if defined(__SIZEOF_INT128__) && \
+	(defined(CONFIG_ARCH_SUPPORTS_INT128) || defined(CONFIG_UML))
+/* For the words of a message, and then for the sums of all. */
+static u64 nh_secret[WORDS_PER_PAGE / NH_MESSAGES + 2 * NH_MESSAGES] __ro_after_init;
 
 static void __init draw_secret(void)
 {
 	get_random_bytes(nh_secret, sizeof(nh_secret));
 }
 
-/**
- * struct nh - what NH has summed up of a message
- * @low: the products' lower halves
- * @high: their upper halves
- */
-struct nh {
-	u64 low;
-	u64 high;
-};
-
-static __always_inline void nh_add(struct nh *nh, const u64 *word, u64 secret0, u64 secret1)
+/* @sum has the sum of the products' lower halves, and that of the upper ones. */
+static __always_inline void nh_add(u64 *sum, const u64 *word, u64 secret0, u64 secret1)
 {
 	unsigned __int128 product = word[0] + secret0;
 
 	product *= word[1] + secret1;
-	nh->low += product;
-	nh->high += product >> 64;
+	sum[0] += product;
+	sum[1] += product >> 64;
 }
 
 static u64 hash(const u64 *word)
 {
 	const u64 *secret = nh_secret, *end = word + WORDS_PER_PAGE;
-	struct nh nh[NH_MESSAGES] = { };
+	u64 sum[NH_MESSAGES][2] = { }, all[2] = { };
+	unsigned int i;
 
 	for (; word < end; word += WORDS_PER_STEP, secret += 2) {
-		nh_add(&nh[0], word, secret[0], secret[1]);
-		nh_add(&nh[1], word + 2, secret[0], secret[1]);
-		nh_add(&nh[2], word + 4, secret[0], secret[1]);
-		nh_add(&nh[3], word + 6, secret[0], secret[1]);
+		nh_add(sum[0], word, secret[0], secret[1]);
+		nh_add(sum[1], word + 2, secret[0], secret[1]);
+		nh_add(sum[2], word + 4, secret[0], secret[1]);
+		nh_add(sum[3], word + 6, secret[0], secret[1]);
 	}
-	return siphash(nh, sizeof(nh), &siphash_key);
+	for (i = 0; i < NH_MESSAGES; i++, secret += 2)
+		nh_add(all, sum[i], secret[0], secret[1]);
+	return siphash_2u64(all[0], all[1], &siphash_key);
 }
 #else
-/* Where a processor does not multiply words of 64 bits, xxh64 is as fast. */
+/* Not slower than NH where a product of 128 bits takes several multiplications. */
 static void __init draw_secret(void)
 {
 }
@@ -211,20 +213,38 @@ bool ksm_is_zero(struct page *page)
 	return zero;
 }
 
+#ifdef CONFIG_ARM64_MTE
+/* Tags are content, too, and would be lost. */
+static bool is_tagged(struct page *page)
+{
+	return system_supports_mte() && page_mte_tagged(page);
+}
+#else
+static bool is_tagged(struct page *page)
+{
+	return false;
+}
+#endif
+
 /**
  * ksm_same_bytes() - compare two pages
  * @page: page that the caller holds
  * @other: another one, or the zero page, which need not be read
  *
- * Return: whether all bytes are equal.
+ * Return: whether all bytes are equal. Pages that have more than bytes, such as tags, are
+ * equal to none.
  */
 bool ksm_same_bytes(struct page *page, struct page *other)
 {
 	const u64 *a, *b;
 	bool same;
 
+	if (is_tagged(page))
+		return false;
 	if (is_zero_pfn(page_to_pfn(other)))
 		return ksm_is_zero(page);
+	if (is_tagged(other))
+		return false;
 	a = kmap_local_page(page);
 	b = kmap_local_page(other);
 	same = are_equal(a, b);

@@ -554,7 +554,7 @@ static struct folio *candidate_folio(struct ksm_stable_node *node)
  * @kfolio: where to put the KSM page, with a reference for the caller
  *
  * Nodes met on the way whose page is gone are given up. Bytes are not compared:
- * ksm_replace_page() does that, and if they differ, ksm_index_put_behind() lets the
+ * ksm_replace_pages() does that, and if they differ, ksm_index_put_behind() lets the
  * next search find another node.
  *
  * Return: the node, or NULL.

@@ -70,7 +70,8 @@ static bool locked_before(const struct ksm_merge *merge, const struct ksm_merge 
 
 /*
  * Lock the KSM page, and let it know of the mapping to come. Until it is locked, the page
- * can be migrated, and others may have joined it since it was found to have room.
+ * can be migrated or turn out to be broken, and others may have joined it since it was
+ * found to have room.
  */
 static int enter_node(struct ksm_index *index, struct vm_area_struct *vma,
 		      struct ksm_merge *merge, struct ksm_merge *m)
@@ -82,7 +83,7 @@ static int enter_node(struct ksm_index *index, struct vm_area_struct *vma,
 			return -EBUSY;
 		m->locked = true;
 	}
-	if (ksm_folio_node(kfolio) != m->node)
+	if (ksm_folio_node(kfolio) != m->node || folio_test_hwpoison(kfolio))
 		return -EBUSY;
 	if (m->node->full)
 		return -ENOSPC;
@@ -102,17 +103,23 @@ static void leave_node(struct ksm_index *index, const struct ksm_merge *m)
 	m->item->place = m->address >> PAGE_SHIFT;
 }
 
-/* Lock the page, alone in its folio, then the KSM page. */
-static void begin_merge(struct ksm_index *index, struct vm_area_struct *vma,
-			struct ksm_merge *merge, struct ksm_merge *m)
+/*
+ * Lock the page, alone in its folio, then the KSM page. If somebody holds the page, its
+ * entry need not be taken out to find that out.
+ */
+static int begin_merge(struct ksm_index *index, struct vm_area_struct *vma,
+		       struct ksm_merge *merge, struct ksm_merge *m)
 {
 	struct folio *folio = ksm_isolate_page(m->page);
+	int err = -EBUSY;
 
-	m->err = folio ? 0 : -EBUSY;
-	if (folio && m->node)
-		m->err = enter_node(index, vma, merge, m);
-	if (folio && m->err)
+	if (!folio)
+		return err;
+	if (!ksm_page_held(m->page))
+		err = m->node ? enter_node(index, vma, merge, m) : 0;
+	if (err)
 		folio_unlock(folio);
+	return err;
 }
 
 static void end_merge(struct ksm_index *index, struct ksm_merge *m)
@@ -137,15 +144,17 @@ static void join_in_vma(struct ksm_index *index, struct vm_area_struct *vma,
 			struct ksm_merge *merge, unsigned int nr)
 {
 	DECLARE_BITMAP(begun, KSM_MAX_JOINS) = { };
+	unsigned int i, first, end;
 	struct ksm_merge *m;
-	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
-		begin_merge(index, vma, merge, merge + i);
+		merge[i].err = begin_merge(index, vma, merge, merge + i);
 		__assign_bit(i, begun, !merge[i].err);
 	}
-	if (!bitmap_empty(begun, nr))
-		ksm_replace_pages(vma, merge, nr);
+	first = find_first_bit(begun, nr);
+	end = first < nr ? find_last_bit(begun, nr) + 1 : first;
+	if (first < end)
+		ksm_replace_pages(vma, merge + first, end - first);
 	for_each_set_bit(i, begun, nr)
 		end_merge(index, merge + i);
 	for (m = merge; m < merge + nr; m++)

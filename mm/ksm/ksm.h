@@ -11,7 +11,6 @@
  *	ksmd.c		the thread: when to work, when to sleep; the domain
  *	pass.c		what becomes of one page: look up, merge, or wait
  *	scan.c		from a cursor to the next batch of pages
- *	checksum.c	from the bytes of a page to 48 bits; are two pages equal?
  *	slot.c		which mm's take part, and what is known of their pages
  *	block.c		what is known of each page, in eight bytes
  *	filter.c	has a checksum been seen twice?
@@ -20,8 +19,9 @@
  *	join.c		what a KSM page is made of, and who joins it
  *	merge.c		from equal pages to one, in the page table
  *	unmerge.c	and back, by copying
- *	walk.c		the one page table walk
  *	rmap.c		from a shared page to its mappings, for the rest of mm
+ *	walk.c		the one page table walk
+ *	checksum.c	from the bytes of a page to 48 bits; are two pages equal?
  *	advisor.c	from how long a pass took to pages_to_scan
  *
  * The nouns:
@@ -77,6 +77,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
+#include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/xarray.h>
@@ -90,9 +91,9 @@ struct anon_vma;
 /*
  * How many pages with an equal key a search compares bytes with. By chance, 48
  * bits hardly ever give a second one with other bytes; more are met when bytes changed
- * after they were entered, or when somebody makes equal checksums on purpose. Whatever
- * turns out to differ goes behind its equals, so that it cannot stand in the way
- * of others for ever.
+ * after they were entered, and where checksum.c falls back on xxh64, when somebody makes
+ * equal checksums on purpose. Whatever turns out to differ goes behind its equals, so
+ * that it cannot stand in the way of others for ever.
  */
 #define KSM_MAX_COMPARES	8
 
@@ -312,8 +313,11 @@ struct ksm_slots {
 	struct ksm_mm_slot *cursor;
 };
 
-/* Pages that are merged together; for so many the page table is locked meanwhile. */
-#define KSM_MAX_JOINS		16
+/*
+ * Pages that are merged together. The page table is locked while they are compared, hence
+ * no more than 64 KiB.
+ */
+#define KSM_MAX_JOINS		(SZ_64K / PAGE_SIZE ?: 1)
 
 /**
  * struct ksm_merge - a page that a KSM page, or the zero page, is to take the place of
@@ -391,7 +395,7 @@ struct ksm_visit {
  * @blocks: where in the slot's blocks the step has got to
  * @bitmap: room for that of a block that has none
  * @swept: everything before this address has been seen to
- * @tables: page tables visited or passed over
+ * @tables: glances at page tables
  * @upper: address of the entry of an upper table whose accessed bit was cleared last
  * @upper_young: it had been set
  */

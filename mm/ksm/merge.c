@@ -101,10 +101,7 @@ static void take_entry(const struct ksm_frozen *f, struct ksm_merge *m)
 /* From here on nobody uses the entries that were taken out. */
 static void flush_taken(const struct ksm_frozen *f)
 {
-	if (f->range.end == f->start + PAGE_SIZE)
-		flush_tlb_page(f->vma, f->start);
-	else
-		flush_tlb_range(f->vma, f->start, f->range.end);
+	flush_tlb_range(f->vma, f->start, f->range.end);
 }
 
 /*
@@ -261,7 +258,7 @@ int ksm_protect_page(struct vm_area_struct *vma, unsigned long address,
  * The bytes are compared here, after a page was frozen, and nowhere else does it
  * matter that they are equal. All are frozen together: one page table lock, one look at
  * the TLBs, one word to secondary MMUs. The lock is held while the bytes are compared;
- * hence not for more than KSM_MAX_JOINS pages.
+ * hence not for more than KSM_MAX_JOINS pages, which are 64 KiB.
  *
  * What came out is in the error of each: 0; -EFAULT if the page is not mapped there any
  * more; -EBUSY if someone else holds it; -EAGAIN if the bytes differ.

@@ -321,12 +321,16 @@ static void wait_for_twin(struct ksm_domain *d, struct ksm_visit *v)
  * A page that has a twin is merged, or cannot be merged now. In either case it
  * does not belong among those that have none, and is looked up again next time.
  */
-static void look_up_now(struct ksm_domain *d, struct ksm_visit *v)
+static void look_up_twin(struct ksm_domain *d, struct ksm_visit *v)
 {
-	if (wants_zero_page(d, v) && join_zero(d, v))
-		return;
 	if (!try_stable(d, v) && !try_unstable(d, v))
 		wait_for_twin(d, v);
+}
+
+static void look_up_alone(struct ksm_domain *d, struct ksm_visit *v)
+{
+	if (!wants_zero_page(d, v) || !join_zero(d, v))
+		look_up_twin(d, v);
 }
 
 /* The visit is gone on with by finish_merges(), which drops the references. */
@@ -363,7 +367,7 @@ static void look_up_page(struct ksm_domain *d, struct ksm_visit *v)
 {
 	v->key.nid = key_nid(d, page_folio(v->page));
 	if (folio_test_large(page_folio(v->page)))
-		look_up_now(d, v);
+		look_up_alone(d, v);
 	else if (wants_zero_page(d, v))
 		merge_later(d->scanner.batch, v, zero_merge_of(v));
 	else if (!join_later(d, v) && !try_unstable(d, v))
@@ -385,22 +389,26 @@ static void look_up(struct ksm_domain *d, struct ksm_visit *v)
 		put_page(page);
 }
 
-/* The KSM page differs, or is full: there may be others. Or there is no zero page for it. */
-static bool may_try_others(const struct ksm_merge *m)
+/* The bytes differ. The node may be gone, unless its page still leads to it. */
+static void avoid_node(struct ksm_domain *d, const struct ksm_merge *m)
 {
-	return m->err == -EAGAIN || m->err == -ENOSPC || (m->err && !m->node);
+	if (m->node && ksm_folio_node(page_folio(m->kpage)) == m->node)
+		ksm_index_put_behind(&d->index, m->node);
 }
 
+/* If the KSM page differs, or is full, there may be others. */
 static void finish_merge(struct ksm_domain *d, struct ksm_visit *v, struct ksm_merge *m)
 {
-	if (m->node)
-		folio_put(page_folio(m->kpage));
 	if (!m->err && m->item)
 		set_entry(d, v, ksm_item_entry(m->item));
 	else if (m->item)
 		ksm_item_free(m->item);
-	if (may_try_others(m))
-		look_up_now(d, v);
+	if (m->err == -EAGAIN)
+		avoid_node(d, m);
+	if (m->node)
+		folio_put(page_folio(m->kpage));
+	if (m->err == -EAGAIN || m->err == -ENOSPC)
+		look_up_twin(d, v);
 }
 
 static void finish_merges(struct ksm_domain *d, struct ksm_batch *b)

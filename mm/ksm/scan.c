@@ -34,7 +34,7 @@
 /* Glances at page tables before mmap_lock is let go. */
 #define KSM_TABLES_PER_STEP	64
 /* What a glance takes, in the unit of ksm_scan_end(): at most as much as at a full block. */
-#define KSM_COST_PER_GLANCE	(KSM_BLOCK_PAGES / KSM_PAGES_PER_SKIP)
+#define KSM_COST_PER_GLANCE	(1 + KSM_BLOCK_PAGES / KSM_PAGES_PER_SKIP)
 /* VMAs without a page that are passed over before mmap_lock is let go. */
 #define KSM_VMAS_PER_STEP	64
 /* No page of a block has this address. */
@@ -443,28 +443,37 @@ static unsigned long glance_end(struct ksm_domain *d, const struct ksm_table *t)
 	return base + min(turn, (t->limit & KSM_BLOCK_MASK) - base);
 }
 
-/* Pass over the page tables behind, as long as they have few pages that need nothing. */
-static void pass_over_more(struct ksm_domain *d, struct ksm_table *t)
+/* What it takes to pass over a page table with so many known pages. */
+static unsigned int glance_cost(unsigned int known)
+{
+	return 1 + known / KSM_PAGES_PER_SKIP;
+}
+
+/*
+ * Pass over the page tables behind, as long as they have few pages that need nothing, and
+ * all of them together take no more than a full block. Returns what it took, with @cost.
+ */
+static unsigned int pass_over_more(struct ksm_domain *d, struct ksm_table *t,
+				   unsigned int cost)
 {
 	const struct ksm_filter *filter = &d->scanner.filter;
 	unsigned long to = t->end, end = glance_end(d, t);
 	struct ksm_batch *b = d->scanner.batch;
-	unsigned int known, cost = 0;
 	const struct ksm_block *block;
 	pmd_t *pmd = t->pmd;
 
 	rcu_read_lock();
-	for (; to < end && cost < KSM_COST_PER_GLANCE && ksm_table_idle(++pmd); to += PMD_SIZE) {
+	for (; to < end && ksm_table_idle(++pmd); to += PMD_SIZE) {
 		block = xas_next(&b->blocks);
-		if (!block || block->nr == KSM_BLOCK_PAGES || !is_at_rest(filter, block))
+		if (!block || block->nr == KSM_BLOCK_PAGES || !is_at_rest(filter, block) ||
+		    cost + glance_cost(block->nr) > KSM_COST_PER_GLANCE)
 			break;
-		known = block->nr;
-		b->skipped += known;
-		cost += 1 + known / KSM_PAGES_PER_SKIP;
+		b->skipped += block->nr;
+		cost += glance_cost(block->nr);
 	}
 	rcu_read_unlock();
-	b->cost += cost;
 	t->end = to;
+	return cost;
 }
 
 /* Pass over what needs nothing, and keep an eye on how long mmap_lock is held. */
@@ -479,14 +488,14 @@ static enum ksm_glance glance(struct ksm_table *t, void *private)
 	    (b->tables && mmap_lock_is_contended(t->vma->vm_mm)))
 		return KSM_STOP;
 	b->tables++;
-	b->cost++;
 	block = find_block(b, t->start >> KSM_BLOCK_SHIFT);
-	if (!block || !needs_nothing(d, t, block) || knows_before(b, t, block))
+	if (!block || !needs_nothing(d, t, block) || knows_before(b, t, block)) {
+		b->cost++;
 		return KSM_VISIT;
+	}
 	known = count_known(b, t, block);
 	b->skipped += known;
-	b->cost += known / KSM_PAGES_PER_SKIP;
-	pass_over_more(d, t);
+	b->cost += pass_over_more(d, t, glance_cost(known));
 	b->swept = t->end;
 	return KSM_PASS_OVER;
 }

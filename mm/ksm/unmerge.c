@@ -154,28 +154,30 @@ static void alloc_each(struct ksm_copies *c, unsigned int nr)
 	}
 }
 
-static unsigned long alloc_bulk(unsigned int nr, struct page **pages)
+/* Has somebody said which nodes pages are to come from? That may depend on the address. */
+#ifdef CONFIG_NUMA
+static bool has_policy(const struct vm_area_struct *vma)
 {
-	/* Without NUMA there is no policy to ask. */
-	if (!IS_ENABLED(CONFIG_NUMA))
-		return alloc_pages_bulk_array(GFP_HIGHUSER_MOVABLE, nr, pages);
-	return alloc_pages_bulk_array_mempolicy(GFP_HIGHUSER_MOVABLE, nr, pages);
+	return vma_policy(vma) || vma->vm_ops || current->mempolicy;
 }
+#else
+static bool has_policy(const struct vm_area_struct *vma)
+{
+	return false;
+}
+#endif
 
-/*
- * Pages for the first copies, as far as there is memory. What a mapping says about nodes
- * may depend on the address; without a word from it, the task's policy counts.
- */
+/* Pages for the first copies, as far as there is memory. */
 static void alloc_copies(struct ksm_copies *c, unsigned int nr)
 {
 	struct page *pages[MAX_COPIES] = { };
 	unsigned int i;
 
-	if (vma_policy(c->vma) || c->vma->vm_ops) {
+	if (has_policy(c->vma)) {
 		alloc_each(c, nr);
 		return;
 	}
-	nr = alloc_bulk(nr, pages);
+	nr = alloc_pages_bulk_array(GFP_HIGHUSER_MOVABLE, nr, pages);
 	for (i = 0; i < nr; i++)
 		c->copy[i].folio = page_folio(pages[i]);
 }

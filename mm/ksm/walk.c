@@ -110,6 +110,7 @@ static int walk_pud_entry(pud_t *pud, unsigned long addr, unsigned long end,
 	pud_t entry = pudp_get(pud);
 	int ret = 0;
 
+	cond_resched();
 	walk->action = ACTION_CONTINUE;
 	if (!pud_present(entry) || pud_leaf(entry))
 		return 0;
