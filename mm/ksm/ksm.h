@@ -170,7 +170,7 @@ struct ksm_rmap_item {
  * whatever the accessed bits say. A device writes to memory without setting them, and
  * a CPU that has an entry in its TLB need not set them either.
  */
-#define KSM_TURN_PASSES		96
+#define KSM_TURN_PASSES		112
 
 #define KSM_BLOCK_PAGES		512
 #define KSM_BLOCK_SHIFT		(PAGE_SHIFT + 9)

@@ -73,13 +73,17 @@ static void frozen_fail(const struct ksm_frozen *f, struct ksm_merge *m, int err
 static bool lock_table(struct ksm_frozen *f)
 {
 	pmd_t *pmd = mm_find_pmd(f->vma->vm_mm, f->start);
+	pte_t *ptep;
 
 	if (!pmd)
 		return false;
-	f->ptep = pte_offset_map_lock(f->vma->vm_mm, pmd, f->start, &f->ptl);
-	if (!f->ptep)
+	ptep = pte_offset_map_lock(f->vma->vm_mm, pmd, f->start, &f->ptl);
+	if (!ptep)
 		return false;
+	__acquire(f->ptl); /* sparse does not see it */
+	f->ptep = ptep;
 	/* By frozen_put(). */
+	__release(f->ptl);
 	__release(RCU);
 	return true;
 }

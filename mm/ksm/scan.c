@@ -35,6 +35,8 @@
 #define KSM_TABLES_PER_STEP	64
 /* What a glance takes, in the unit of ksm_scan_end(): at most as much as at a full block. */
 #define KSM_COST_PER_GLANCE	(1 + KSM_BLOCK_PAGES / KSM_PAGES_PER_SKIP)
+/* Passes that a page rests at most: as many as with the stock KSM. */
+#define KSM_MAX_REST		8U
 /* VMAs without a page that are passed over before mmap_lock is let go. */
 #define KSM_VMAS_PER_STEP	64
 /* No page of a block has this address. */
@@ -173,13 +175,15 @@ static unsigned int rest_of(u64 entry)
 {
 	unsigned int vain = FIELD_GET(KSM_ENTRY_VAIN, entry);
 
-	return vain < 3 ? 0 : min(1U << (vain - 3), 8U);
+	return vain < 3 ? 0 : min(1U << (vain - 3), KSM_MAX_REST);
 }
 
 static bool rests(struct ksm_domain *d, u64 entry)
 {
 	u64 age = d->scanner.passes - FIELD_GET(KSM_ENTRY_READ, entry);
 
+	/* Each page is read before its age begins anew. */
+	BUILD_BUG_ON(KSM_TURN_PASSES + KSM_MAX_REST > FIELD_MAX(KSM_ENTRY_READ));
 	return FIELD_GET(KSM_ENTRY_READ, FIELD_PREP(KSM_ENTRY_READ, age)) <= rest_of(entry);
 }
 
