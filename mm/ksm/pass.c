@@ -411,6 +411,7 @@ static void finish_merge(struct ksm_domain *d, struct ksm_visit *v, struct ksm_m
 		look_up_twin(d, v);
 }
 
+/* What was not merged may become the twin of one that follows, and must not be held then. */
 static void finish_merges(struct ksm_domain *d, struct ksm_batch *b)
 {
 	struct folio_batch gone;
@@ -422,7 +423,10 @@ static void finish_merges(struct ksm_domain *d, struct ksm_batch *b)
 	ksm_join(&d->index, b->slot->slot.mm, b->merge, b->nr_merges);
 	for (i = 0; i < b->nr_merges; i++) {
 		finish_merge(d, &b->merger[i], &b->merge[i]);
-		folio_batch_add(&gone, page_folio(b->merger[i].page));
+		if (b->merge[i].err)
+			put_page(b->merger[i].page);
+		else
+			folio_batch_add(&gone, page_folio(b->merger[i].page));
 	}
 	b->nr_merges = 0;
 	folios_put(&gone);
