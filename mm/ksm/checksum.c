@@ -6,12 +6,11 @@
  * of which a secret one was added (J. Black et al., "UMAC: Fast and Secure Message
  * Authentication", CRYPTO 1999; with words of 64 bits as in T. Krovetz, "Message
  * Authentication on 64-Bit Architectures", SAC 2006). It takes one multiplication for 16
- * bytes, where xxh64 takes four, and none of them waits for another: two thirds of the
- * time. SipHash makes of the sums what nobody can foresee (J.-P. Aumasson and
- * D. J. Bernstein, "SipHash: a fast short-input PRF", 2012). So whoever does not know the
- * secret, which is drawn at boot, cannot make two pages of equal checksums more often than
- * by chance. With xxh64, whatever its seed, one could; it is used only where words of 64
- * bits are not multiplied at once.
+ * bytes, where xxh64 takes four, and none of them waits for another. SipHash makes of the
+ * sums what nobody can foresee (J.-P. Aumasson and D. J. Bernstein, "SipHash: a fast
+ * short-input PRF", 2012). So whoever does not know the secret, which is drawn at boot,
+ * cannot make two pages of equal checksums more often than by chance. With xxh64, whatever
+ * its seed, one could; it is used only where words of 64 bits are not multiplied at once.
  *
  * A page is four messages to NH, each made of a quarter of each cache line, so that a
  * secret word once loaded serves four times; and their sums are another message. NH adds
@@ -20,10 +19,9 @@
  * nothing beside the 48 bits that are kept.
  *
  * Most pages that have a twin in a virtual machine are all zero. They are recognised
- * first: it takes one access for other pages, and a fifth of the time for these.
+ * first: that takes one access for other pages, and no multiplication for these.
  */
 
-#include <linux/bits.h>
 #include <linux/cache.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>

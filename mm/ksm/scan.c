@@ -372,8 +372,9 @@ static bool knows_before(struct ksm_batch *b, const struct ksm_table *t,
 	       xa_find(&b->slot->blocks, &nr, (base >> KSM_BLOCK_SHIFT) - 1, XA_PRESENT);
 }
 
-/* Is there a checksum in a block that the filter wants? Mostly it wants none at all. */
-static noinline bool block_is_wanted(const struct ksm_filter *filter, const struct ksm_block *block)
+/* Is there a checksum in a block that the filter wants? */
+static bool block_is_wanted(const struct ksm_filter *filter,
+			    const struct ksm_block *block)
 {
 	unsigned int i;
 
