@@ -167,10 +167,15 @@ static bool has_policy(const struct vm_area_struct *vma)
 }
 #endif
 
-/* Pages for the first copies, as far as there is memory. */
+/*
+ * Pages for the first copies, as far as there is memory. Pages that were freed one
+ * after the other come back last first. They are taken forwards nevertheless, because
+ * only then does a CPU that has filled a page fetch the next one in advance.
+ */
 static void alloc_copies(struct ksm_copies *c, unsigned int nr)
 {
 	struct page *pages[MAX_COPIES] = { };
+	bool backwards;
 	unsigned int i;
 
 	if (has_policy(c->vma)) {
@@ -178,8 +183,9 @@ static void alloc_copies(struct ksm_copies *c, unsigned int nr)
 		return;
 	}
 	nr = alloc_pages_bulk_array(GFP_HIGHUSER_MOVABLE, nr, pages);
+	backwards = nr && page_to_pfn(pages[0]) > page_to_pfn(pages[nr - 1]);
 	for (i = 0; i < nr; i++)
-		c->copy[i].folio = page_folio(pages[i]);
+		c->copy[i].folio = page_folio(pages[backwards ? nr - 1 - i : i]);
 }
 
 /* False without memory, or if the page cannot be read. */

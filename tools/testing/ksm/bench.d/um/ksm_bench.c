@@ -349,6 +349,67 @@ static int steady(struct bench *b)
 	return 0;
 }
 
+/*
+ * Unmerging, and its limit: what it takes to copy each page to one that is free, and
+ * nothing else.
+ */
+
+static void free_list(struct list_head *pages)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, pages, lru)
+		__free_page(page);
+}
+
+static int alloc_list(const struct bench *b, struct list_head *pages)
+{
+	struct page *page;
+	unsigned long i;
+
+	for (i = 0; i < b->pages; i++) {
+		page = alloc_page(GFP_HIGHUSER_MOVABLE);
+		if (!page)
+			return -ENOMEM;
+		list_add_tail(&page->lru, pages);
+	}
+	return 0;
+}
+
+static s64 copy_to_list(struct page **from, const struct list_head *pages)
+{
+	s64 start = ksm_bench_cpu_ns();
+	struct page *page;
+
+	list_for_each_entry(page, pages, lru)
+		copy_page(page_address(page), page_address(*from++));
+	return ksm_bench_cpu_ns() - start;
+}
+
+/*
+ * The host takes up to a microsecond for a page that nobody has touched for some time.
+ * So the first round is not counted, and it wakes the pages for unmerging too.
+ */
+static int measure_copy_limit(const struct bench *b)
+{
+	struct page **from = kvcalloc(b->pages, sizeof(*from), GFP_KERNEL);
+	LIST_HEAD(pages);
+	int err;
+
+	if (!from)
+		return -ENOMEM;
+	err = look_up(b, from);
+	if (!err)
+		err = alloc_list(b, &pages);
+	if (!err) {
+		copy_to_list(from, &pages);
+		print_figure(b, "copy_limit", copy_to_list(from, &pages), b->pages);
+	}
+	free_list(&pages);
+	kvfree(from);
+	return err;
+}
+
 static int unmerge(struct bench *b)
 {
 	s64 start = ksm_bench_cpu_ns();
@@ -372,6 +433,8 @@ static int run_case(struct bench *b)
 		err = settle(b);
 	if (!err)
 		err = steady(b);
+	if (!err)
+		err = measure_copy_limit(b);
 	return err ? err : unmerge(b);
 }
 
