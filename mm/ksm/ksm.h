@@ -776,6 +776,7 @@ struct folio *ksm_node_folio(struct ksm_stable_node *node,
 			     enum ksm_folio_lock lock);
 void ksm_folio_set_node(struct folio *folio, struct ksm_stable_node *node);
 struct ksm_stable_node *ksm_folio_node(struct folio *folio);
+void ksm_mmap_lock(struct mm_struct *mm);
 struct vm_area_struct *ksm_vma_lock(struct mm_struct *mm, unsigned long address);
 void ksm_vma_unlock(struct vm_area_struct *vma);
 struct page *ksm_page_at(struct mm_struct *mm, unsigned long address);
@@ -949,21 +950,26 @@ static inline bool ksm_has_turn(struct ksm_domain *d, unsigned long address)
 	return !ksm_until_turn(d, address);
 }
 
-/* Entries that are looked at between two tests for the end, for speed. */
+/* Entries that are looked at between two tests, for speed. */
 #define KSM_PTES_AT_ONCE	8
 
 /**
  * ksm_ptes_none() - are KSM_PTES_AT_ONCE entries of a page table empty?
  * @ptep: the first of them
  *
+ * An entry is empty if it has no bits but some that mean nothing or, on some
+ * architectures, those that mean just this; so all are if their union is.
+ *
  * Return: whether they are.
  */
 static inline bool ksm_ptes_none(pte_t *ptep)
 {
-	return pte_none(ptep_get_lockless(ptep)) && pte_none(ptep_get_lockless(ptep + 1)) &&
-	       pte_none(ptep_get_lockless(ptep + 2)) && pte_none(ptep_get_lockless(ptep + 3)) &&
-	       pte_none(ptep_get_lockless(ptep + 4)) && pte_none(ptep_get_lockless(ptep + 5)) &&
-	       pte_none(ptep_get_lockless(ptep + 6)) && pte_none(ptep_get_lockless(ptep + 7));
+	typeof(pte_val(*ptep)) bits = 0;
+	unsigned int i;
+
+	for (i = 0; i < KSM_PTES_AT_ONCE; i++)
+		bits |= pte_val(ptep_get_lockless(ptep + i));
+	return pte_none(__pte(bits));
 }
 
 #ifdef CONFIG_ARCH_HAS_NONLEAF_PMD_YOUNG

@@ -11,6 +11,7 @@
  * whose own mapping goes may have to stay, as an orphan: see ksm_item_needed().
  */
 
+#include <linux/delay.h>
 #include <linux/memcontrol.h>
 #include <linux/rmap.h>
 #include <linux/sched/signal.h>
@@ -23,6 +24,8 @@
 
 /* A crowd of forked processes is not to make ksmd, or a fault, look for long. */
 #define KSM_MAX_ANCHORS	1024
+/* A writer that was woken has the lock long before. */
+#define KSM_GIVE_WAY_USECS	50
 
 static void *node_mapping(struct ksm_stable_node *node)
 {
@@ -139,6 +142,20 @@ struct folio *ksm_node_folio(struct ksm_stable_node *node,
 }
 
 /**
+ * ksm_mmap_lock() - take mmap_lock for reading, after those who wait for it
+ * @mm: an mm that ksmd knows; domain->lock is held
+ *
+ * A reader that comes while a writer is being woken takes the lock away from it. ksmd
+ * comes again and again, so that an application could wait for milliseconds.
+ */
+void ksm_mmap_lock(struct mm_struct *mm)
+{
+	if (mmap_lock_is_contended(mm))
+		usleep_range(KSM_GIVE_WAY_USECS, 2 * KSM_GIVE_WAY_USECS);
+	mmap_read_lock(mm);
+}
+
+/**
  * ksm_vma_lock() - find the VMA of an address, and keep it
  * @mm: an mm that ksmd knows; domain->lock is held
  * @address: an address
@@ -151,7 +168,7 @@ struct vm_area_struct *ksm_vma_lock(struct mm_struct *mm, unsigned long address)
 {
 	struct vm_area_struct *vma = NULL;
 
-	mmap_read_lock(mm);
+	ksm_mmap_lock(mm);
 	if (!ksm_exiting(mm))
 		vma = vma_lookup(mm, address);
 	if (vma && ksm_vma_offered(vma))

@@ -35,6 +35,8 @@
 #define KSM_TABLES_PER_STEP	64
 /* What a glance takes, in the unit of ksm_scan_end(): at most as much as at a full block. */
 #define KSM_COST_PER_GLANCE	(1 + KSM_BLOCK_PAGES / KSM_PAGES_PER_SKIP)
+/* Pages after which it is seen whether somebody waits for mmap_lock. */
+#define KSM_PAGES_PER_LOOK	32
 /* Passes that a page rests at most: as many as with the stock KSM. */
 #define KSM_MAX_REST		8U
 /* VMAs without a page that are passed over before mmap_lock is let go. */
@@ -307,6 +309,13 @@ static unsigned int skip_empty(pte_t *ptep, unsigned int i, unsigned int nr)
 	return i;
 }
 
+/* Has the step taken its time, or does somebody wait for mmap_lock? */
+static bool is_over(const struct ksm_batch *b, const struct ksm_table *t, unsigned int i)
+{
+	return b->cost >= b->budget ||
+	       (i % KSM_PAGES_PER_LOOK == 0 && i && mmap_lock_is_contended(t->vma->vm_mm));
+}
+
 static unsigned long sift_ptes(struct ksm_domain *d, const struct ksm_table *t,
 			       bool smart)
 {
@@ -316,7 +325,7 @@ static unsigned long sift_ptes(struct ksm_domain *d, const struct ksm_table *t,
 	unsigned long address;
 	pte_t pte;
 
-	for (; i < nr && b->cost < b->budget; i = skip_empty(t->ptep, i + 1, nr)) {
+	for (; i < nr && !is_over(b, t, i); i = skip_empty(t->ptep, i + 1, nr)) {
 		pte = ptep_get(t->ptep + i);
 		address = t->start + i * PAGE_SIZE;
 		if (b->base == NO_ADDRESS)
@@ -676,7 +685,7 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 	struct mm_struct *mm = slot->slot.mm;
 	bool exiting, ended, withdrawn;
 
-	mmap_read_lock(mm);
+	ksm_mmap_lock(mm);
 	if (!s->entered)
 		enter_slot(s, slot);
 	exiting = ksm_exiting(mm);

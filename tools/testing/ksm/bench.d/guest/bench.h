@@ -127,10 +127,19 @@ int measure_memory(struct memory *memory);
 int64_t measure_unmerge(void);
 
 /**
- * measure_ksmd_always() - let ksmd run without a pause, or let it wait again
- * @on: which
+ * measure_ksmd_start() - let ksmd make pass after pass
+ * @pause: milliseconds between two passes
+ *
+ * Return: 0 or a negative errno.
  */
-int measure_ksmd_always(bool on);
+int measure_ksmd_start(long pause);
+
+/**
+ * measure_ksmd_stop() - let ksmd wait again
+ *
+ * Return: 0 or a negative errno.
+ */
+int measure_ksmd_stop(void);
 
 /**
  * now_ns() - monotonic clock in nanoseconds

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What an application loses while ksmd is at work: it writes to its pages and
- * changes its mappings, and each time is noted, first without ksmd, then with.
+ * changes its mappings, and each time is noted: first without ksmd, then with a pass
+ * after every pause that is the default, then with one after the other.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 #include "bench.h"
 
 /*
- * Writes in each of the two parts, and the time between two, so that ksmd has
+ * Writes in each of the three parts, and the time between two, so that ksmd has
  * the time to merge again what was written to; a change of a mapping after every
  * 16th.
  */
@@ -23,8 +24,11 @@
 /* A part ends after this time at the latest, as when every write is slow. */
 #define PART_NS		30000000000LL
 
-/* After these, the memory of the second part is merged. */
+/* After these, the memory is merged. */
 #define PASSES_BEFORE	4
+
+/* The kernel's default for the time that ksmd sleeps. */
+#define PAUSE_MSECS	20
 
 struct times {
 	int64_t *ns;
@@ -144,9 +148,11 @@ int latency_run(struct offer *offer)
 	if (!writes.ns || !maps.ns || page == MAP_FAILED)
 		return -ENOMEM;
 	err = run_part(offer, page, "without", &writes, &maps);
-	err = err ?: merge(offer) ?: measure_ksmd_always(true);
+	err = err ?: merge(offer) ?: measure_ksmd_start(PAUSE_MSECS);
 	err = err ?: run_part(offer, page, "with", &writes, &maps);
-	err = measure_ksmd_always(false) ?: err;
+	err = err ?: measure_ksmd_start(0);
+	err = err ?: run_part(offer, page, "always", &writes, &maps);
+	err = measure_ksmd_stop() ?: err;
 	free(writes.ns);
 	free(maps.ns);
 	return err;

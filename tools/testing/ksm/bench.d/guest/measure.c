@@ -217,10 +217,14 @@ int64_t measure_unmerge(void)
 	return err ? err : now_ns() - start;
 }
 
-int measure_ksmd_always(bool on)
+int measure_ksmd_start(long pause)
 {
-	return ksm_set("run", on) ?:
-	       ksm_set("sleep_millisecs", on ? 0 : LONG_SLEEP_MSECS);
+	return ksm_set("run", 1) ?: ksm_set("sleep_millisecs", pause);
+}
+
+int measure_ksmd_stop(void)
+{
+	return ksm_set("run", 0) ?: ksm_set("sleep_millisecs", LONG_SLEEP_MSECS);
 }
 
 /* Memory */
