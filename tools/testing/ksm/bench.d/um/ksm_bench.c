@@ -136,6 +136,45 @@ static void print_figure(const struct bench *b, const char *measure, s64 value, 
 		milli / 1000, (unsigned int)(milli % 1000));
 }
 
+/* Free memory */
+
+static void free_list(struct list_head *pages)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, pages, lru)
+		__free_page(page);
+}
+
+static int alloc_list(unsigned long nr, gfp_t gfp, struct list_head *pages)
+{
+	struct page *page;
+	unsigned long i;
+
+	for (i = 0; i < nr; i++) {
+		page = alloc_page(gfp);
+		if (!page)
+			return -ENOMEM;
+		list_add_tail(&page->lru, pages);
+	}
+	return 0;
+}
+
+/*
+ * The host makes a page when it is touched first, which takes longer than most of what
+ * is measured here. So all of them are touched before.
+ */
+static void touch_all_memory(void)
+{
+	LIST_HEAD(pages);
+	struct page *page;
+
+	alloc_list(ULONG_MAX, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN, &pages);
+	list_for_each_entry(page, &pages, lru)
+		clear_page(page_address(page));
+	free_list(&pages);
+}
+
 /* Memory */
 
 static void fill_random(u64 *page, u64 key)
@@ -354,28 +393,6 @@ static int steady(struct bench *b)
  * nothing else.
  */
 
-static void free_list(struct list_head *pages)
-{
-	struct page *page, *next;
-
-	list_for_each_entry_safe(page, next, pages, lru)
-		__free_page(page);
-}
-
-static int alloc_list(const struct bench *b, struct list_head *pages)
-{
-	struct page *page;
-	unsigned long i;
-
-	for (i = 0; i < b->pages; i++) {
-		page = alloc_page(GFP_HIGHUSER_MOVABLE);
-		if (!page)
-			return -ENOMEM;
-		list_add_tail(&page->lru, pages);
-	}
-	return 0;
-}
-
 static s64 copy_to_list(struct page **from, const struct list_head *pages)
 {
 	s64 start = ksm_bench_cpu_ns();
@@ -387,8 +404,8 @@ static s64 copy_to_list(struct page **from, const struct list_head *pages)
 }
 
 /*
- * The host takes up to a microsecond for a page that nobody has touched for some time.
- * So the first round is not counted, and it wakes the pages for unmerging too.
+ * The host takes up to a microsecond for a page that nobody has touched for some time:
+ * so the first round is not counted, and makes up for that before unmerging too.
  */
 static int measure_copy_limit(const struct bench *b)
 {
@@ -400,7 +417,7 @@ static int measure_copy_limit(const struct bench *b)
 		return -ENOMEM;
 	err = look_up(b, from);
 	if (!err)
-		err = alloc_list(b, &pages);
+		err = alloc_list(b->pages, GFP_HIGHUSER_MOVABLE, &pages);
 	if (!err) {
 		copy_to_list(from, &pages);
 		print_figure(b, "copy_limit", copy_to_list(from, &pages), b->pages);
@@ -422,8 +439,10 @@ static int unmerge(struct bench *b)
 
 static int run_case(struct bench *b)
 {
-	int err = make_memory(b);
+	int err;
 
+	touch_all_memory();
+	err = make_memory(b);
 	if (!err)
 		err = measure_limit(b);
 	if (!err)
