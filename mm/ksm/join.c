@@ -174,7 +174,8 @@ static unsigned int join_some(struct ksm_index *index, struct mm_struct *mm,
 		merge->err = -ENOENT;
 		return 1;
 	}
-	end = pmd_addr_end(merge->address, vma->vm_end);
+	end = pmd_addr_end(merge->address, min(vma->vm_end,
+					       merge->address + KSM_MAX_SPAN));
 	while (nr < max && merge[nr].address < end)
 		nr++;
 	join_in_vma(index, vma, merge, nr);
@@ -186,7 +187,7 @@ static unsigned int join_some(struct ksm_index *index, struct mm_struct *mm,
  * ksm_join() - map KSM pages, or the zero page, in the place of pages with the same bytes
  * @index: the index
  * @mm: mm that is kept by its slot; mmap_lock is not held
- * @merge: what is to be joined, all in one block, in ascending order of addresses
+ * @merge: what is to be joined, all in one page table, in ascending order of addresses
  * @nr: how many, up to KSM_MAX_JOINS
  *
  * What came out is in the error of each: 0, and the item is stable; -ENOENT if the address

@@ -66,7 +66,9 @@
  *
  * Safety never depends on a checksum. It only chooses what to look at: a page is
  * replaced after its entry is cleared and flushed, its reference count shows
- * that nobody else holds it, and all its bytes compare equal (merge.c).
+ * that nobody else holds it, and all its bytes compare equal (merge.c). They are
+ * compared with those of the zero page, where a KSM page was found to be all zeroes
+ * once it could not change any more.
  */
 
 #include <linux/bitmap.h>
@@ -126,8 +128,8 @@ enum ksm_item_state {
  *	@anon_vma, in pages
  * @state: which of these hold
  * @key: of the bytes last read, unless stable
- * @anon_vma: leads to every VMA that may map the KSM page from here by fork or
- *	mremap; a reference is held while stable
+ * @anon_vma: leads to every VMA that may map the KSM page from here by fork; a
+ *	reference is held while stable
  * @rb: in the unstable tree, if unstable
  * @node: the stable node, if stable
  * @link: in @node's list, if stable
@@ -318,6 +320,13 @@ struct ksm_slots {
  * no more than 64 KiB.
  */
 #define KSM_MAX_JOINS		(SZ_64K / PAGE_SIZE ?: 1)
+
+/*
+ * What is replaced together lies within so many bytes: all that is in between is taken out
+ * of the TLBs too, and out of the page tables of guests. For up to 33 pages, x86 flushes
+ * page by page (tlb_single_page_flush_ceiling).
+ */
+#define KSM_MAX_SPAN		(32 * PAGE_SIZE)
 
 /**
  * struct ksm_merge - a page that a KSM page, or the zero page, is to take the place of
@@ -913,14 +922,16 @@ static inline u64 ksm_entry_sum(u64 entry)
 }
 
 /**
- * ksm_block_end() - where the block of a page ends
+ * ksm_block_end() - where the block of a page ends, or a range that begins there
  * @address: address of any page
+ * @end: end of the range, exclusive; above @address
  *
- * Return: address of the first page of the next block.
+ * Return: address of the first page of the next block, which is 0 at the very end of the
+ * address space and then not returned; but at most @end.
  */
-static inline unsigned long ksm_block_end(unsigned long address)
+static inline unsigned long ksm_block_end(unsigned long address, unsigned long end)
 {
-	return (address & KSM_BLOCK_MASK) + ~KSM_BLOCK_MASK + 1;
+	return min(end - 1, address | ~KSM_BLOCK_MASK) + 1;
 }
 
 /**

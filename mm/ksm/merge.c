@@ -253,10 +253,11 @@ int ksm_protect_page(struct vm_area_struct *vma, unsigned long address,
 /**
  * ksm_replace_pages() - map shared pages in the place of equal ones
  * @vma: offered VMA that maps the pages; its mm's mmap_lock is held
- * @merge: what is to be done, in ascending order of addresses, all within one block;
- *	what has an error already is passed over. The caller has locked each page, small
- *	and anonymous, and holds one reference, which it keeps; and each KSM page, with a
- *	reference for all of them. The new mappings take references of their own.
+ * @merge: what is to be done, in ascending order of addresses, all within one page
+ *	table and KSM_MAX_SPAN; what has an error already is passed over. The caller has
+ *	locked each page, small and anonymous, and holds one reference, which it keeps; and
+ *	each KSM page, with a reference for all of them. The new mappings take references
+ *	of their own.
  * @nr: how many, at least one
  *
  * The bytes are compared here, after a page was frozen, and nowhere else does it

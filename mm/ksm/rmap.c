@@ -24,6 +24,7 @@
 
 /* A crowd of forked processes is not to make ksmd, or a fault, look for long. */
 #define KSM_MAX_ANCHORS	1024
+#define KSM_MAX_VMAS	64
 /* A writer that was woken has the lock long before. */
 #define KSM_GIVE_WAY_USECS	50
 
@@ -333,7 +334,7 @@ static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
  * @item: stable item or orphan, whose own mapping is gone or is not to count
  * @folio: its node's page; locked, so that it is not being migrated
  *
- * A fork or mremap() has made mappings that ksmd has not met yet. A fork under
+ * A fork may have made mappings that ksmd has not met yet. A fork under
  * way is no trouble: a child's VMA is visited after its parent's, so either the
  * parent still has the mapping, or the child has it already.
  *
@@ -343,7 +344,7 @@ static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
 bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio)
 {
 	struct anon_vma *anon_vma = item->anon_vma;
-	int budget = KSM_MAX_ANCHORS;
+	int vmas = KSM_MAX_VMAS, budget = KSM_MAX_ANCHORS;
 	struct anon_vma_chain *avc;
 	bool needed = false;
 
@@ -355,9 +356,10 @@ bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio)
 		unsigned long addr = vma_address(avc->vma, item->place, 1);
 
 		cond_resched();
-		needed = mapped_at(folio, avc->vma, addr) &&
-			 !node_covers(item->node, item, avc->vma, addr,
-				      &budget);
+		needed = !vmas-- ||
+			 (mapped_at(folio, avc->vma, addr) &&
+			  !node_covers(item->node, item, avc->vma, addr,
+				       &budget));
 		if (needed)
 			break;
 	}

@@ -40,7 +40,7 @@
 /* Passes that a page rests at most: as many as with the stock KSM. */
 #define KSM_MAX_REST		8U
 /* VMAs without a page that are passed over before mmap_lock is let go. */
-#define KSM_VMAS_PER_STEP	64
+#define KSM_VMAS_PER_STEP	256
 /* No page of a block has this address. */
 #define NO_ADDRESS	1UL
 
@@ -121,7 +121,7 @@ static bool clear_upper_young(struct ksm_batch *b, const struct ksm_table *t, bo
 	if (b->upper == start)
 		return b->upper_young;
 	b->upper = start;
-	if (huge)
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) && huge)
 		b->upper_young = pmdp_clear_young_notify(t->vma, start, t->pmd);
 	else
 		b->upper_young = ksm_table_accessed(t);
@@ -147,11 +147,14 @@ static bool clear_pte_young(struct ksm_batch *b, const struct ksm_table *t,
 
 static void tell_reclaim(struct ksm_batch *b, struct page *page)
 {
-	struct folio *folio = page_folio(page);
+	struct folio *folio;
 
+	b->cleared = true;
+	if (!page)
+		return;
+	folio = page_folio(page);
 	folio_clear_idle(folio);
 	folio_set_young(folio);
-	b->cleared = true;
 }
 
 /* Was it accessed since this was asked last? Reclaim wants to know it too. */
@@ -309,6 +312,12 @@ static unsigned int skip_empty(pte_t *ptep, unsigned int i, unsigned int nr)
 	return i;
 }
 
+/* Not every architecture has a mark for the zero page. */
+static bool may_be_anon(pte_t pte)
+{
+	return pte_present(pte) && !pte_special(pte) && !is_zero_pfn(pte_pfn(pte));
+}
+
 /* Has the step taken its time, or does somebody wait for mmap_lock? */
 static bool is_over(const struct ksm_batch *b, const struct ksm_table *t, unsigned int i)
 {
@@ -330,7 +339,7 @@ static unsigned long sift_ptes(struct ksm_domain *d, const struct ksm_table *t,
 		address = t->start + i * PAGE_SIZE;
 		if (b->base == NO_ADDRESS)
 			open_block(d, address);
-		if (pte_present(pte) && !pte_special(pte))
+		if (may_be_anon(pte))
 			sift_entry(d, t, address, pte, smart);
 	}
 	return t->start + i * PAGE_SIZE;
@@ -519,6 +528,20 @@ static const struct ksm_walk_ops scan_ops = {
 	.visit	= sift,
 };
 
+/* Returns how far it got; there is nothing in memory that is not offered. */
+static unsigned long walk_vma(struct ksm_domain *d, struct vm_area_struct *vma)
+{
+	struct ksm_scanner *s = &d->scanner;
+
+	if (!(vma->vm_flags & VM_MERGEABLE))
+		return vma->vm_end;
+	s->offered = true;
+	if (!vma->anon_vma)
+		return vma->vm_end;
+	return ksm_walk_range(vma, max(s->address, vma->vm_start), vma->vm_end,
+			      &scan_ops, d);
+}
+
 /*
  * Go on until there are entries to know of, or mmap_lock has been held for long.
  * Returns whether the mm has no more.
@@ -532,13 +555,7 @@ static bool walk_on(struct ksm_domain *d, struct mm_struct *mm)
 
 	mmap_assert_locked(mm);
 	for_each_vma(vmi, vma) {
-		if (!(vma->vm_flags & VM_MERGEABLE))
-			continue;
-		s->offered = true;
-		if (!vma->anon_vma)
-			continue;
-		s->address = ksm_walk_range(vma, max(s->address, vma->vm_start),
-					    vma->vm_end, &scan_ops, d);
+		s->address = walk_vma(d, vma);
 		if (s->address < vma->vm_end || s->batch->base != NO_ADDRESS ||
 		    !--vmas)
 			return false;

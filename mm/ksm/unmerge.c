@@ -95,6 +95,13 @@ static void note_found(struct ksm_copies *c, unsigned long address, pte_t pte)
 	c->nr++;
 }
 
+/* No more, or none so far away? */
+static bool is_full(const struct ksm_copies *c, unsigned long next)
+{
+	return c->nr == MAX_COPIES ||
+	       (c->nr && next - c->copy[0].address >= KSM_MAX_SPAN);
+}
+
 static bool visit_shared(struct ksm_table *t, void *private)
 {
 	struct ksm_copies *c = private;
@@ -111,7 +118,7 @@ static bool visit_shared(struct ksm_table *t, void *private)
 		if (!pte_none(pte) &&
 		    match_shared(pte, ksm_table_page(t, address, pte)))
 			note_found(c, address, pte);
-		if (c->nr == MAX_COPIES)
+		if (is_full(c, address + PAGE_SIZE))
 			break;
 	}
 	return !c->nr;
@@ -236,6 +243,8 @@ static unsigned long clear_entries(struct ksm_copies *c, unsigned int nr,
 	unsigned long cleared = 0;
 	unsigned int i;
 	pte_t *ptep;
+
+	BUILD_BUG_ON(MAX_COPIES > BITS_PER_LONG);
 
 	for (i = 0; i < nr; i++, copy++) {
 		ptep = copy_ptep(c, i, start);

@@ -92,7 +92,7 @@ static int walk_pmd(struct ksm_walk *w, unsigned long end)
 	}
 	for (; go_on && w->reached < end; w->reached = t->end) {
 		t->start = w->reached;
-		t->end = min(end, ksm_block_end(t->start));
+		t->end = ksm_block_end(t->start, end);
 		go_on = visit_block(w);
 	}
 	return !go_on;

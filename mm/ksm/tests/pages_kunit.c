@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of what happens to pages: scan, pass, merge, join and unmerge, on the page
+ * tables of an mm that belongs to no process.
+ *
+ * They work on the one domain that there is, while ksmd waits, and leave it empty.
+ */
+
+#include <kunit/test.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "../ksm.h"
+
+/* More than is ever offered here. */
+#define WHOLE_PASS	1000000U
+
+/* Two blocks, so that pages can be far from each other. */
+#define AREA_PAGES	(2 * KSM_BLOCK_PAGES)
+
+/* What a page holds: four bytes repeated, so that all of it can be told by them. */
+#define OLD_BYTES	0x01020304U
+#define NEW_BYTES	0xa1b2c3d4U
+
+/**
+ * struct area - memory that is offered
+ * @start: address
+ * @buffer: a page, to compare with
+ * @zero_pages: the knob as it was
+ */
+struct area {
+	unsigned long start;
+	u32 *buffer;
+	bool zero_pages;
+};
+
+static unsigned long page_address_of(struct kunit *test, unsigned int page)
+{
+	struct area *area = test->priv;
+
+	return area->start + page * PAGE_SIZE;
+}
+
+static void fill_page(struct kunit *test, unsigned int page, u32 bytes)
+{
+	struct area *area = test->priv;
+
+	memset32(area->buffer, bytes, PAGE_SIZE / sizeof(bytes));
+	KUNIT_ASSERT_EQ(test, copy_to_user((void __user *)page_address_of(test, page),
+					   area->buffer, PAGE_SIZE), 0);
+}
+
+static void expect_page(struct kunit *test, unsigned int page, u32 bytes)
+{
+	struct area *area = test->priv;
+	unsigned int i;
+
+	KUNIT_ASSERT_EQ(test, copy_from_user(area->buffer,
+					     (void __user *)page_address_of(test, page),
+					     PAGE_SIZE), 0);
+	for (i = 0; i < PAGE_SIZE / sizeof(bytes); i++)
+		KUNIT_ASSERT_EQ(test, area->buffer[i], bytes);
+}
+
+static void advise(struct kunit *test, unsigned int page, unsigned int nr, int advice)
+{
+	KUNIT_ASSERT_EQ(test, do_madvise(current->mm, page_address_of(test, page),
+					 nr * PAGE_SIZE, advice), 0);
+}
+
+static void run_passes(unsigned int nr)
+{
+	ksm_domain_lock(&ksm_domain);
+	while (nr--)
+		ksm_pass(&ksm_domain, WHOLE_PASS);
+	ksm_domain_unlock(&ksm_domain);
+}
+
+static void expect_shared(struct kunit *test, unsigned long shared, unsigned long sharing)
+{
+	KUNIT_EXPECT_EQ(test, ksm_domain.index.pages_shared, shared);
+	KUNIT_EXPECT_EQ(test, ksm_domain.index.pages_sharing, sharing);
+}
+
+static void equal_pages_are_shared_and_keep_their_bytes(struct kunit *test)
+{
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	fill_page(test, 2, NEW_BYTES);
+	fill_page(test, KSM_BLOCK_PAGES + 3, OLD_BYTES);
+	run_passes(2);
+	expect_shared(test, 1, 2);
+	expect_page(test, 0, OLD_BYTES);
+	expect_page(test, 1, OLD_BYTES);
+	expect_page(test, 2, NEW_BYTES);
+	expect_page(test, KSM_BLOCK_PAGES + 3, OLD_BYTES);
+}
+
+static void a_write_changes_one_page_only(struct kunit *test)
+{
+	unsigned int page;
+
+	for (page = 0; page < 4; page++)
+		fill_page(test, page, OLD_BYTES);
+	run_passes(2);
+	expect_shared(test, 1, 3);
+	fill_page(test, 2, NEW_BYTES);
+	expect_page(test, 1, OLD_BYTES);
+	expect_page(test, 2, NEW_BYTES);
+	expect_page(test, 3, OLD_BYTES);
+	run_passes(1);
+	expect_shared(test, 1, 2);
+}
+
+static void pages_that_differ_at_their_end_are_not_shared(struct kunit *test)
+{
+	u32 last = NEW_BYTES;
+
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	KUNIT_ASSERT_EQ(test, copy_to_user((void __user *)page_address_of(test, 2) - sizeof(last),
+					   &last, sizeof(last)), 0);
+	run_passes(3);
+	expect_shared(test, 0, 0);
+	expect_page(test, 0, OLD_BYTES);
+}
+
+static void pages_come_and_join(struct kunit *test)
+{
+	unsigned int page;
+
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	run_passes(2);
+	/* More than are merged together, and not all side by side. */
+	for (page = 2; page < 200; page += page < 100 ? 1 : 7)
+		fill_page(test, page, OLD_BYTES);
+	run_passes(2);
+	expect_shared(test, 1, 98 + 15 + 1);
+	for (page = 0; page < 200; page += page < 100 ? 1 : 7)
+		expect_page(test, page, OLD_BYTES);
+}
+
+static void withdrawn_memory_gets_its_own_pages_back(struct kunit *test)
+{
+	unsigned int page;
+
+	for (page = 0; page < AREA_PAGES; page += 3)
+		fill_page(test, page, OLD_BYTES);
+	run_passes(2);
+	KUNIT_EXPECT_GT(test, ksm_domain.index.pages_sharing, 0);
+	advise(test, 0, AREA_PAGES, MADV_UNMERGEABLE);
+	run_passes(1);
+	expect_shared(test, 0, 0);
+	for (page = 0; page < AREA_PAGES; page += 3)
+		expect_page(test, page, OLD_BYTES);
+}
+
+static void zeroes_become_the_zero_page(struct kunit *test)
+{
+	unsigned long before = atomic_long_read(&ksm_zero_pages);
+
+	ksm_domain.zero_pages = true;
+	fill_page(test, 0, 0);
+	fill_page(test, 1, 0);
+	run_passes(2);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_zero_pages), before + 2);
+	/* The zero page is looked at in the next passes, and is left alone. */
+	run_passes(3);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_zero_pages), before + 2);
+	fill_page(test, 0, NEW_BYTES);
+	expect_page(test, 0, NEW_BYTES);
+	expect_page(test, 1, 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_zero_pages), before + 1);
+}
+
+static void a_page_that_went_and_is_read_again_is_zero(struct kunit *test)
+{
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, NEW_BYTES);
+	run_passes(1);
+	advise(test, 0, 1, MADV_DONTNEED);
+	expect_page(test, 0, 0);
+	run_passes(3);
+	expect_page(test, 0, 0);
+	expect_page(test, 1, NEW_BYTES);
+	expect_shared(test, 0, 0);
+}
+
+static void a_shared_page_that_went_is_forgotten(struct kunit *test)
+{
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	fill_page(test, 2, OLD_BYTES);
+	run_passes(2);
+	expect_shared(test, 1, 2);
+	advise(test, 0, 2, MADV_DONTNEED);
+	run_passes(1);
+	expect_shared(test, 1, 0);
+	advise(test, 2, 1, MADV_DONTNEED);
+	run_passes(1);
+	expect_shared(test, 0, 0);
+}
+
+static void run_2_undoes_everything(struct kunit *test)
+{
+	unsigned int page;
+
+	for (page = 0; page < 100; page++)
+		fill_page(test, page, page % 5);
+	run_passes(2);
+	expect_shared(test, 5, 95);
+	ksm_domain_lock(&ksm_domain);
+	KUNIT_EXPECT_EQ(test, ksm_domain_set_run(&ksm_domain, KSM_RUN_UNMERGE), 0);
+	KUNIT_EXPECT_EQ(test, ksm_domain_set_run(&ksm_domain, KSM_RUN_STOP), 0);
+	ksm_domain_unlock(&ksm_domain);
+	expect_shared(test, 0, 0);
+	for (page = 0; page < 100; page++)
+		expect_page(test, page, page % 5);
+}
+
+static int pages_test_init(struct kunit *test)
+{
+	struct area *area = kunit_kzalloc(test, sizeof(*area), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, area);
+	test->priv = area;
+	area->buffer = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, area->buffer);
+	area->zero_pages = ksm_domain.zero_pages;
+	area->start = kunit_vm_mmap(test, NULL, 0, AREA_PAGES * PAGE_SIZE,
+				    PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(area->start));
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		advise(test, 0, AREA_PAGES, MADV_NOHUGEPAGE);
+	advise(test, 0, AREA_PAGES, MADV_MERGEABLE);
+	run_passes(1);
+	expect_shared(test, 0, 0);
+	return 0;
+}
+
+/* The test's thread has ended, and its mm with it: nothing may be left of that. */
+static void pages_test_exit(struct kunit *test)
+{
+	struct area *area = test->priv;
+
+	if (area)
+		ksm_domain.zero_pages = area->zero_pages;
+	run_passes(1);
+	expect_shared(test, 0, 0);
+}
+
+static struct kunit_case pages_test_cases[] = {
+	KUNIT_CASE(equal_pages_are_shared_and_keep_their_bytes),
+	KUNIT_CASE(a_write_changes_one_page_only),
+	KUNIT_CASE(pages_that_differ_at_their_end_are_not_shared),
+	KUNIT_CASE(pages_come_and_join),
+	KUNIT_CASE(withdrawn_memory_gets_its_own_pages_back),
+	KUNIT_CASE(zeroes_become_the_zero_page),
+	KUNIT_CASE(a_page_that_went_and_is_read_again_is_zero),
+	KUNIT_CASE(a_shared_page_that_went_is_forgotten),
+	KUNIT_CASE(run_2_undoes_everything),
+	{}
+};
+
+static struct kunit_suite pages_test_suite = {
+	.name = "ksm_pages",
+	.init = pages_test_init,
+	.exit = pages_test_exit,
+	.test_cases = pages_test_cases,
+};
+
+kunit_test_suite(pages_test_suite);
