@@ -767,6 +767,7 @@ struct ksm_walk_ops {
 typedef bool (*ksm_match_t)(pte_t pte, struct page *page);
 
 bool ksm_is_anon(struct page *page);
+bool ksm_match_unshared(pte_t pte, struct page *page);
 struct page *ksm_table_page(const struct ksm_table *table,
 			    unsigned long address, pte_t pte);
 bool ksm_table_accessed(const struct ksm_table *table);

@@ -187,11 +187,6 @@ void ksm_vma_unlock(struct vm_area_struct *vma)
 	mmap_read_unlock(vma->vm_mm);
 }
 
-static bool match_unshared(pte_t pte, struct page *page)
-{
-	return ksm_is_anon(page) && !PageKsm(page);
-}
-
 /**
  * ksm_page_at() - get the page at an address
  * @mm: an mm that ksmd knows; domain->lock is held, mmap_lock is not
@@ -207,7 +202,7 @@ struct page *ksm_page_at(struct mm_struct *mm, unsigned long address)
 
 	if (!vma)
 		return NULL;
-	ksm_walk_next(vma, address, address + PAGE_SIZE, match_unshared, &page);
+	ksm_walk_next(vma, address, address + PAGE_SIZE, ksm_match_unshared, &page);
 	ksm_vma_unlock(vma);
 	return page;
 }

@@ -258,7 +258,9 @@ static unsigned long clear_entries(struct ksm_copies *c, unsigned int nr,
 
 /*
  * The copy belongs to this mapping alone, and is mapped read-only like any page that
- * a fault unshares: the first write finds out that it may.
+ * a fault unshares: the first write finds out that it may. It is dirty, as its bytes are
+ * nowhere else: of a clean page that is mapped clean, MADV_FREE believes that no relative
+ * needs it.
  */
 static void map_copy(struct ksm_copies *c, struct ksm_copy *copy, pte_t *ptep)
 {
@@ -266,6 +268,7 @@ static void map_copy(struct ksm_copies *c, struct ksm_copy *copy, pte_t *ptep)
 	pte_t pte = mk_pte(folio_page(copy->folio, 0), vma->vm_page_prot);
 
 	pte = ksm_pte_keep_marks(pte_sw_mkyoung(pte), copy->pte);
+	folio_set_dirty(copy->folio);
 	folio_add_new_anon_rmap(copy->folio, vma, copy->address, RMAP_EXCLUSIVE);
 	folio_add_lru_vma(copy->folio, vma);
 	set_pte_at(vma->vm_mm, copy->address, ptep, pte);
@@ -376,6 +379,18 @@ static unsigned long first_left(struct ksm_copies *c, unsigned long mapped)
 	return c->copy[i - 1].address + PAGE_SIZE;
 }
 
+/* As map_copy() does. */
+static void set_copy_dirty(struct vm_area_struct *vma, unsigned long address)
+{
+	struct page *page = NULL;
+
+	ksm_walk_next(vma, address, address + PAGE_SIZE, ksm_match_unshared, &page);
+	if (!page)
+		return;
+	folio_set_dirty(page_folio(page));
+	put_page(page);
+}
+
 /*
  * Leave an entry to the fault handler, which waits for a page on the move, and knows
  * why there is no copy. What cannot be copied is left as it is.
@@ -389,6 +404,8 @@ static int fault_unshare(struct vm_area_struct *vma, unsigned long *address)
 		return -ENOMEM;
 	if (ret & VM_FAULT_ERROR)
 		*address += PAGE_SIZE;
+	else
+		set_copy_dirty(vma, *address);
 	return 0;
 }
 

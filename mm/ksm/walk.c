@@ -308,6 +308,18 @@ bool ksm_is_anon(struct page *page)
 }
 
 /**
+ * ksm_match_unshared() - for ksm_walk_next(): an anonymous page that is not shared
+ * @pte: an entry
+ * @page: the page that it maps, or NULL
+ *
+ * Return: whether it is.
+ */
+bool ksm_match_unshared(pte_t pte, struct page *page)
+{
+	return ksm_is_anon(page) && !PageKsm(page);
+}
+
+/**
  * struct ksm_search - what ksm_walk_next() looks for
  * @match: the test
  * @want_page: take a reference to the page found

@@ -169,6 +169,35 @@ SWAP_TEST(a_page_that_came_back_merges_again)
 	EXPECT_EQ(0, child_call(&late, child_damage, 0, 0));
 }
 
+/* A fork has no more use for memory that its parent still needs. */
+static int give_up_in_a_fork(const struct child *c)
+{
+	struct child heir;
+
+	return child_fork(c, &heir) ?: child_call(&heir, child_advise, MADV_FREE, 0) ?:
+	       child_stop(&heir);
+}
+
+SWAP_TEST(withdrawn_memory_is_not_lost_when_a_fork_gives_it_up)
+{
+	ASSERT_EQ(0, child_call(&self->c[0], child_advise, MADV_UNMERGEABLE, 0));
+	ASSERT_EQ(0, give_up_in_a_fork(&self->c[0]));
+	ASSERT_EQ(0, child_call(&self->c[0], child_advise, MADV_PAGEOUT, 0));
+
+	EXPECT_LT(0, child_call(&self->c[0], child_swapped, 0, 0));
+	EXPECT_EQ(0, child_call(&self->c[0], child_damage, 0, 0));
+}
+
+SWAP_TEST(memory_that_run_2_unmerged_is_not_lost_when_a_fork_gives_it_up)
+{
+	ASSERT_EQ(0, ksm_set("run", 2));
+	ASSERT_EQ(0, give_up_in_a_fork(&self->c[0]));
+	ASSERT_EQ(0, child_call(&self->c[0], child_advise, MADV_PAGEOUT, 0));
+
+	EXPECT_LT(0, child_call(&self->c[0], child_swapped, 0, 0));
+	EXPECT_EQ(0, child_call(&self->c[0], child_damage, 0, 0));
+}
+
 /*
  * Squeeze a control group until the memory of its processes is swapped out.
  * Memory is charged where it is first touched: the children offer anew.
@@ -338,10 +367,13 @@ SWAP_TEST(a_write_to_a_page_that_came_back_and_merged_is_a_copy)
 		EXPECT_EQ(0, child_call(&self->c[i], child_damage, 0, 0));
 }
 
-/* Under pressure: a group whose merged memory is larger than it may be. */
+/*
+ * Under pressure: a group whose merged memory is larger than it may be. But it may be
+ * larger than MANY pages, which ksmd can hold all at the same time to read them.
+ */
 
 #define MANY		128
-#define LIMIT		"512K"
+#define LIMIT		"768K"
 
 /* The same MANY pages in each child, with most of what they need in swap. */
 static int press(struct child *c)
