@@ -5,6 +5,7 @@
 
 TOOLS := tools/testing/ksm
 FLAVOR ?= release
+MINUTES ?= 120
 export FLAVOR
 ifeq ($(filter $(FLAVOR),release debug stock),)
 $(error FLAVOR is "$(FLAVOR)"; it can be release (ours, fast), debug (ours, full of checks) or stock (the base kernel as it is))
@@ -20,6 +21,9 @@ run: kernel ## build a kernel, boot it in a virtual machine, show memory saved t
 
 test: ## build what the tests need and run them all
 	$(TOOLS)/test
+
+soak: ## two hours of random work watched by an oracle, on the debug kernel; "make soak MINUTES=10" is shorter
+	$(TOOLS)/soak $(MINUTES)
 
 compare: ## run the user-space tests on the stock kernel too, and show both results
 	$(TOOLS)/compare
@@ -48,4 +52,4 @@ clean: ## remove what was built here
 distclean: clean ## and all that was downloaded and cached, for other clones too
 	$(TOOLS)/forget
 
-.PHONY: help run test compare bench shell kernel um patch check clean distclean
+.PHONY: help run test soak compare bench shell kernel um patch check clean distclean
