@@ -22,7 +22,7 @@ run: kernel ## build a kernel, boot it in a virtual machine, show memory saved t
 test: ## build what the tests need and run them all
 	$(TOOLS)/test
 
-soak: ## two hours of random work watched by an oracle, on the debug kernel; "make soak MINUTES=10" is shorter
+soak: ## two hours of random work that an oracle watches, or "make soak MINUTES=10"
 	$(TOOLS)/soak $(MINUTES)
 
 compare: ## run the user-space tests on the stock kernel too, and show both results
@@ -43,7 +43,7 @@ um: ## build the kernel that runs the KUnit suites in build/um
 patch: ## our tree as one patch to the base kernel, in build/ksm.patch
 	$(TOOLS)/mkpatch build/ksm.patch
 
-check: ## read scripts, C files and documents with shellcheck, checkpatch, sparse, gcc's W=1, Sphinx
+check: ## read scripts, C files and documents with shellcheck, checkpatch, sparse, gcc's W=1, Sphinx, spin
 	$(TOOLS)/check
 
 clean: ## remove what was built here

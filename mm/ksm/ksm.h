@@ -247,6 +247,7 @@ struct ksm_forest {
  * @full: has max_page_sharing items; such nodes stand behind the others of
  *	their key, where no lookup meets them
  * @zero: the page is all zero
+ * @moves: how often migration has changed @kpfn, modulo what fits
  * @watch: in the index's list of nodes to look after, which are those without
  *	items, with orphans, or full
  */
@@ -259,6 +260,7 @@ struct ksm_stable_node {
 	int nr_items;
 	bool full;
 	bool zero;
+	u16 moves;
 	struct list_head watch;
 };
 
@@ -923,12 +925,13 @@ static inline u64 ksm_entry_sum(u64 entry)
 }
 
 /**
- * ksm_block_end() - where the block of a page ends, or a range that begins there
- * @address: address of any page
- * @end: end of the range, exclusive; above @address
+ * ksm_block_end() - where the part of a range ends that is in one block
+ * @address: page-aligned start of the range
+ * @end: page-aligned end of the range, exclusive; above @address
  *
- * Return: address of the first page of the next block, which is 0 at the very end of the
- * address space and then not returned; but at most @end.
+ * The last block of the address space has no end that could be told.
+ *
+ * Return: address of the first page of the next block, but at most @end.
  */
 static inline unsigned long ksm_block_end(unsigned long address, unsigned long end)
 {

@@ -25,7 +25,7 @@
 /* A crowd of forked processes is not to make ksmd, or a fault, look for long. */
 #define KSM_MAX_ANCHORS	1024
 #define KSM_MAX_VMAS	64
-/* A writer that was woken has the lock long before. */
+/* For a writer that was woken to take the lock. */
 #define KSM_GIVE_WAY_USECS	50
 
 static void *node_mapping(struct ksm_stable_node *node)
@@ -81,6 +81,8 @@ static bool node_folio_try_get(struct ksm_stable_node *node,
 			folio_put(folio);
 			return false;
 		}
+		/* It was in the swap cache when its count was seen to be zero. */
+		smp_rmb();
 		if (!folio_test_swapcache(folio))
 			return false;
 		cpu_relax();
@@ -109,9 +111,10 @@ static int node_folio_lock(struct ksm_stable_node *node, struct folio *folio,
  * @node: stable node; domain->lock is held
  * @lock: what to do about the folio lock
  *
- * Migration sets the new page's mapping, then kpfn, then clears the old page's
- * mapping (folio_migrate_ksm()). So if the page at kpfn turns out not to be ours,
- * it has gone only if kpfn is still the same.
+ * Migration sets the new page's mapping, then kpfn, then counts the move, then clears the
+ * old page's mapping (folio_migrate_ksm()). So if the page at kpfn turns out not to be
+ * ours, it has gone only if it has not moved meanwhile. That kpfn is the same would not
+ * tell: it may have moved there and back. See Documentation/mm/ksm-model.
  *
  * Return: the folio with a reference for the caller, and locked if asked for;
  * NULL if the page is gone, when nothing is left for the node but
@@ -122,12 +125,13 @@ struct folio *ksm_node_folio(struct ksm_stable_node *node,
 			     enum ksm_folio_lock lock)
 {
 	struct folio *folio;
-	unsigned long kpfn;
+	u16 moves;
 	int err;
 
 	do {
-		kpfn = READ_ONCE(node->kpfn);
-		folio = pfn_folio(kpfn);
+		/* Pairs with the release in folio_migrate_ksm(). */
+		moves = smp_load_acquire(&node->moves);
+		folio = pfn_folio(READ_ONCE(node->kpfn));
 		if (node_folio_try_get(node, folio)) {
 			err = node_folio_lock(node, folio, lock);
 			if (!err)
@@ -138,7 +142,7 @@ struct folio *ksm_node_folio(struct ksm_stable_node *node,
 		}
 		/* Pairs with smp_wmb() in folio_migrate_ksm(). */
 		smp_rmb();
-	} while (READ_ONCE(node->kpfn) != kpfn);
+	} while (READ_ONCE(node->moves) != moves);
 	return NULL;
 }
 
@@ -463,10 +467,12 @@ void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
 		return;
 
 	VM_WARN_ON_ONCE_FOLIO(node->kpfn != folio_pfn(folio), folio);
-	WRITE_ONCE(node->kpfn, folio_pfn(newfolio));
+	/* Who finds the new page must find its mapping. */
+	smp_store_release(&node->kpfn, folio_pfn(newfolio));
+	smp_store_release(&node->moves, node->moves + 1);
 	/*
 	 * ksm_node_folio() must not see that the old page has ceased to be the
-	 * node's, nor that it has left the swap cache, before it can see kpfn.
+	 * node's, nor that it has left the swap cache, before it can see the move.
 	 */
 	smp_wmb();
 	ksm_folio_set_node(folio, NULL);

@@ -34,7 +34,7 @@
  *	COME_BACK		a page may come back, within one lookup, to where it was
  *	THAW			reclaim may find the page dirty after it has frozen it
  *	UNORDERED_GET		a failed folio_try_get() orders nothing
- * and what the code would need for these:
+ * and what the code does about the first and the last, and could do about the second:
  *	COUNT_MOVES		a count in the node, raised after kpfn is set, read before
  *	RECOUNT			after the swap cache flag, the count is read again
  *	GET_RMB			smp_rmb() after a failed folio_try_get()
@@ -413,7 +413,7 @@ inline putback(f)
 #ifdef NO_PUBLISH
 #define PUBLISHED	true
 #else
-#define PUBLISHED	!new_mapping	/* folio_test_clear_active() is a full barrier */
+#define PUBLISHED	!new_mapping	/* smp_store_release() of kpfn */
 #endif
 #ifdef NO_WMB
 #define NUMBER_SEEN	true
