@@ -288,14 +288,24 @@ static void sift_entry(struct ksm_domain *d, const struct ksm_table *t,
 	batch_add(b, t, address, page, i);
 }
 
+/* Has the step taken its time, or does somebody wait for mmap_lock? */
+static bool is_over(const struct ksm_batch *b, const struct ksm_table *t,
+		    unsigned int sifted)
+{
+	return b->cost >= b->budget ||
+	       (sifted && sifted % KSM_PAGES_PER_LOOK == 0 &&
+		mmap_lock_is_contended(t->vma->vm_mm));
+}
+
 static unsigned long sift_huge(struct ksm_domain *d, const struct ksm_table *t,
 			       bool smart)
 {
 	struct ksm_batch *b = d->scanner.batch;
 	unsigned long address = t->start;
+	unsigned int sifted = 0;
 
 	open_block(d, address);
-	for (; address < t->end && b->cost < b->budget; address += PAGE_SIZE)
+	for (; address < t->end && !is_over(b, t, sifted++); address += PAGE_SIZE)
 		sift_entry(d, t, address, __pte(0), smart);
 	return address;
 }
@@ -318,23 +328,16 @@ static bool may_be_anon(pte_t pte)
 	return pte_present(pte) && !pte_special(pte) && !is_zero_pfn(pte_pfn(pte));
 }
 
-/* Has the step taken its time, or does somebody wait for mmap_lock? */
-static bool is_over(const struct ksm_batch *b, const struct ksm_table *t, unsigned int i)
-{
-	return b->cost >= b->budget ||
-	       (i % KSM_PAGES_PER_LOOK == 0 && i && mmap_lock_is_contended(t->vma->vm_mm));
-}
-
 static unsigned long sift_ptes(struct ksm_domain *d, const struct ksm_table *t,
 			       bool smart)
 {
 	unsigned int nr = (t->end - t->start) >> PAGE_SHIFT;
-	unsigned int i = skip_empty(t->ptep, 0, nr);
+	unsigned int i = skip_empty(t->ptep, 0, nr), sifted = 0;
 	struct ksm_batch *b = d->scanner.batch;
 	unsigned long address;
 	pte_t pte;
 
-	for (; i < nr && !is_over(b, t, i); i = skip_empty(t->ptep, i + 1, nr)) {
+	for (; i < nr && !is_over(b, t, sifted++); i = skip_empty(t->ptep, i + 1, nr)) {
 		pte = ptep_get(t->ptep + i);
 		address = t->start + i * PAGE_SIZE;
 		if (b->base == NO_ADDRESS)

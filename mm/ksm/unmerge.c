@@ -95,7 +95,7 @@ static void note_found(struct ksm_copies *c, unsigned long address, pte_t pte)
 	c->nr++;
 }
 
-/* No more, or none so far away? */
+/* Is there no room for another one, or not for one that far away? */
 static bool is_full(const struct ksm_copies *c, unsigned long next)
 {
 	return c->nr == MAX_COPIES ||
@@ -245,7 +245,6 @@ static unsigned long clear_entries(struct ksm_copies *c, unsigned int nr,
 	pte_t *ptep;
 
 	BUILD_BUG_ON(MAX_COPIES > BITS_PER_LONG);
-
 	for (i = 0; i < nr; i++, copy++) {
 		ptep = copy_ptep(c, i, start);
 		if (!still_shared(ptep_get(ptep), copy->pte))

@@ -5,29 +5,13 @@
  * page stays the one that the process has mapped, however the rest is merged.
  */
 #include <fcntl.h>
-#include <linux/types.h>
-#include <sys/ioctl.h>
 
 #include "ksm_fixture.h"
+#include "ksm_gup.h"
 
 #define PAGES		16
 #define PINNED		5
 #define KEY		14000
-
-/* What debugfs/gup_test takes, see mm/gup_test.h. */
-#define GUP_TEST	"/sys/kernel/debug/gup_test"
-
-struct pin_longterm_test {
-	__u64 addr;
-	__u64 size;
-	__u32 flags;
-};
-
-#define PIN_LONGTERM_TEST_START	_IOW('g', 7, struct pin_longterm_test)
-#define PIN_LONGTERM_TEST_STOP	_IO('g', 8)
-#define PIN_LONGTERM_TEST_READ	_IOW('g', 9, __u64)
-#define USE_WRITE		1
-#define USE_FAST		2
 
 /* One page of an area of this process, pinned in the way of the variant. */
 FIXTURE(pin)

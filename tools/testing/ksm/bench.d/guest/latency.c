@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What an application loses while ksmd is at work: it writes to its pages and
- * changes its mappings, and each time is noted: first without ksmd, then with a pass
- * after every pause that is the default, then with one after the other.
+ * changes its mappings, and each time is noted: first without ksmd, then while ksmd
+ * sleeps between two passes as long as it does by default, then while it never sleeps.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -161,8 +161,8 @@ static int alloc_list(unsigned long nr, gfp_t gfp, struct list_head *pages)
 }
 
 /*
- * The host makes a page when it is touched first, which takes longer than most of what
- * is measured here. So all of them are touched before.
+ * The host makes a page when it is touched first, which has nothing to do with KSM. So all
+ * of them are touched before.
  */
 static void touch_all_memory(void)
 {
@@ -404,8 +404,8 @@ static s64 copy_to_list(struct page **from, const struct list_head *pages)
 }
 
 /*
- * The host takes up to a microsecond for a page that nobody has touched for some time:
- * so the first round is not counted, and makes up for that before unmerging too.
+ * The first round is not counted: the host takes longer for pages that nobody has touched
+ * for some time. It makes up for that before unmerging, too.
  */
 static int measure_copy_limit(const struct bench *b)
 {

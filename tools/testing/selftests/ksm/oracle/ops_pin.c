@@ -5,27 +5,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "ksm_gup.h"
 #include "oracle.h"
-
-/* What debugfs/gup_test takes, see mm/gup_test.h of the kernel. */
-#define GUP_TEST	"/sys/kernel/debug/gup_test"
-
-struct pin_longterm_test {
-	__u64 addr;
-	__u64 size;
-	__u32 flags;
-};
-
-#define PIN_LONGTERM_TEST_START	_IOW('g', 7, struct pin_longterm_test)
-#define PIN_LONGTERM_TEST_STOP	_IO('g', 8)
-#define PIN_LONGTERM_TEST_READ	_IOW('g', 9, __u64)
-#define USE_WRITE		1
-#define USE_FAST		2
 
 /* Pages held, as they were when that began. */
 struct hold {
