@@ -47,6 +47,8 @@
  *	domain->lock		mutex: the index, all rmap_items and stable
  *				nodes, the scanner, the knobs
  *	  mm->mmap_lock		VMAs and page tables; ksmd only reads
+ *	    VMA lock		ksmd lets mmap_lock go while it is in the page tables
+ *				of a large VMA; an exit waits for slots->walked
  *	    folio lock		of a KSM page: its node's list of rmap_items and
  *				kpfn. A merge locks the page that shall go,
  *				then the KSM page. A pass only tries; run=2 and
@@ -58,7 +60,7 @@
  *
  * madvise() and prctl() come with mmap_lock held for writing, an exit with
  * nothing; neither takes domain->lock, so no application waits for a pass. It
- * may wait for mmap_lock while ksmd looks for the next page in that mm.
+ * may wait for mmap_lock, or a VMA's, while ksmd looks for the next page in that mm.
  *
  * References. A slot holds its mm's mm_count; an rmap_item on a stable node
  * holds its anon_vma's refcount. A stable node holds nothing: its page is freed
@@ -305,16 +307,19 @@ struct ksm_mm_slot {
 
 /**
  * struct ksm_slots - all mm's that take part
- * @lock: protects all fields
+ * @lock: protects all fields but one
  * @list: slots in the order of the pass
  * @hash: slots by mm
  * @cursor: slot being worked on, NULL between passes
+ * @walked: mm in whose page tables ksmd is without mmap_lock; written by ksmd, and an
+ *	exit waits for it
  */
 struct ksm_slots {
 	spinlock_t lock; /* innermost; see above */
 	struct list_head list;
 	DECLARE_HASHTABLE(hash, KSM_SLOTS_HASH_BITS);
 	struct ksm_mm_slot *cursor;
+	struct mm_struct *walked;
 };
 
 /*
@@ -401,6 +406,7 @@ struct ksm_visit {
  * @nr_merges: how many
  * @cost: what it takes, in the unit of ksm_scan_end()
  * @budget: when to stop, likewise
+ * @alone: the step holds the lock of one VMA, not mmap_lock
  * @cleared: accessed bits were cleared
  * @young_end: end of the entries that were accessed, as was found already
  * @blocks: where in the slot's blocks the step has got to
@@ -435,6 +441,7 @@ struct ksm_batch {
 	unsigned int nr_merges;
 	unsigned int cost;
 	unsigned int budget;
+	bool alone;
 	bool cleared;
 	unsigned long young_end;
 	struct xa_state blocks;
@@ -452,6 +459,7 @@ struct ksm_batch {
  * @offered: a mergeable VMA was met in it
  * @moved: its mappings, or its number of pages, are not what they were
  * @passes: passes completed
+ * @begun: when the last one began, in jiffies
  * @unflushed: steps in this mm since the TLB was flushed, in which accessed bits
  *	were cleared
  * @zero_pages: what the knob said when the pass began
@@ -465,6 +473,7 @@ struct ksm_scanner {
 	bool offered;
 	bool moved;
 	unsigned long passes;
+	unsigned long begun;
 	unsigned int unflushed;
 	bool zero_pages;
 	struct ksm_filter filter;
@@ -591,7 +600,7 @@ static inline int ksm_sysfs_init(void)
 #endif
 
 /* pass.c */
-void ksm_pass(struct ksm_domain *d, unsigned int nr_pages);
+bool ksm_pass(struct ksm_domain *d, unsigned int nr_pages);
 
 /* scan.c */
 int ksm_scan_init(struct ksm_scanner *scanner);
@@ -725,6 +734,7 @@ int ksm_unmerge_page(struct mm_struct *mm, unsigned long address);
  * struct ksm_table - a page table, or a huge mapping, that a walk has come to
  * @vma: VMA of the walk
  * @pmd: entry of the upper table
+ * @ptl: page table lock, held in a visit
  * @ptep: first entry to visit; NULL for a huge mapping
  * @page: first page to visit of a huge mapping
  * @start: address of the first entry
@@ -734,6 +744,7 @@ int ksm_unmerge_page(struct mm_struct *mm, unsigned long address);
 struct ksm_table {
 	struct vm_area_struct *vma;
 	pmd_t *pmd;
+	spinlock_t *ptl; /* of what is visited */
 	pte_t *ptep;
 	struct page *page;
 	unsigned long start;
@@ -805,9 +816,9 @@ unsigned int ksm_advisor_end(struct ksm_advisor *advisor, u64 now, u64 cpu,
  * ksm_exiting() - is an mm past its last user?
  * @mm: mm that the caller keeps by mm_count
  *
- * An exiting mm passes through __ksm_exit(), which waits for mmap_lock, before
- * its page tables go. Whoever holds mmap_lock and sees false here may use them
- * until it unlocks.
+ * An exiting mm passes through __ksm_exit(), which waits for mmap_lock, before its page
+ * tables go. Whoever holds mmap_lock and sees false here may use them until it unlocks;
+ * ksmd, with a VMA's lock, for as long as slots->walked is this mm.
  *
  * Return: whether the page tables may be gone or going.
  */
@@ -826,6 +837,39 @@ static inline bool ksm_vma_offered(struct vm_area_struct *vma)
 {
 	return (vma->vm_flags & VM_MERGEABLE) && vma->anon_vma;
 }
+
+#ifdef CONFIG_PER_VMA_LOCK
+/**
+ * ksm_vma_assert_locked() - page tables of a VMA are about to be walked
+ * @vma: VMA; its lock is held, or its mm's mmap_lock
+ */
+static inline void ksm_vma_assert_locked(struct vm_area_struct *vma)
+{
+	if (!rwsem_is_locked(&vma->vm_lock->lock))
+		mmap_assert_locked(vma->vm_mm);
+}
+
+/**
+ * ksm_vma_contended() - does somebody wait for the lock of a VMA?
+ * @vma: VMA; its lock is held
+ *
+ * Return: whether.
+ */
+static inline bool ksm_vma_contended(struct vm_area_struct *vma)
+{
+	return rwsem_is_contended(&vma->vm_lock->lock);
+}
+#else
+static inline void ksm_vma_assert_locked(struct vm_area_struct *vma)
+{
+	mmap_assert_locked(vma->vm_mm);
+}
+
+static inline bool ksm_vma_contended(struct vm_area_struct *vma)
+{
+	return false;
+}
+#endif
 
 /**
  * ksm_pte_keep_marks() - keep what userspace attached to an address, not to its page

@@ -66,21 +66,29 @@ static bool has_work(struct ksm_domain *d)
 	       !list_empty(&d->slots.list);
 }
 
-/* Between two batches; a new value of sleep_millisecs cuts it short. */
-static void ksmd_pause(struct ksm_domain *d)
+/*
+ * Between two batches; a new value of sleep_millisecs cuts it short. A pass begins once a
+ * tick at most: it drains the batches of all CPUs and flushes TLBs, which applications
+ * would feel.
+ */
+static void ksmd_pause(struct ksm_domain *d, bool pass_ended)
 {
 	unsigned int millisecs = READ_ONCE(d->sleep_millisecs);
+	unsigned long pause = msecs_to_jiffies(millisecs);
 
+	if (pass_ended && time_before_eq(jiffies, d->scanner.begun))
+		pause = max(pause, 1UL);
 	/* A sleep of no time does not freeze. */
 	try_to_freeze();
 	wait_event_freezable_timeout(d->pause,
 				     millisecs != READ_ONCE(d->sleep_millisecs),
-				     msecs_to_jiffies(millisecs));
+				     pause);
 }
 
 static int ksmd(void *data)
 {
 	struct ksm_domain *d = data;
+	bool pass_ended = false;
 
 	set_freezable();
 	set_user_nice(current, KSMD_NICE);
@@ -88,11 +96,11 @@ static int ksmd(void *data)
 	while (!kthread_should_stop()) {
 		ksm_domain_lock(d);
 		if (has_work(d))
-			ksm_pass(d, READ_ONCE(d->pages_to_scan));
+			pass_ended = ksm_pass(d, READ_ONCE(d->pages_to_scan));
 		ksm_domain_unlock(d);
 
 		if (has_work(d))
-			ksmd_pause(d);
+			ksmd_pause(d, pass_ended);
 		else
 			wait_event_freezable(d->wakeup, has_work(d) ||
 					     kthread_should_stop());

@@ -643,9 +643,11 @@ static void prune(struct ksm_domain *d)
  * @nr_pages: how many pages to look at, at most; KSM_SKIPS_PER_PAGE pages that are
  *	skipped count for one
  *
- * Returns early at the end of the pass, and to be frozen.
+ * Stops early at the end of the pass, and to be frozen.
+ *
+ * Return: whether the pass is at its end.
  */
-void ksm_pass(struct ksm_domain *d, unsigned int nr_pages)
+bool ksm_pass(struct ksm_domain *d, unsigned int nr_pages)
 {
 	u64 budget = (u64)nr_pages * KSM_SKIPS_PER_PAGE;
 
@@ -653,10 +655,11 @@ void ksm_pass(struct ksm_domain *d, unsigned int nr_pages)
 	while (budget && likely(!freezing(current))) {
 		cond_resched();
 		if (!ksm_scan_begin(d, budget))
-			return;
+			return true;
 		ksm_index_fit(&d->index);
 		read_batch(d, d->scanner.batch);
 		visit_batch(d, d->scanner.batch);
 		budget -= min_t(u64, ksm_scan_end(d), budget);
 	}
+	return false;
 }

@@ -469,6 +469,7 @@ void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
 	VM_WARN_ON_ONCE_FOLIO(node->kpfn != folio_pfn(folio), folio);
 	/* Who finds the new page must find its mapping. */
 	smp_store_release(&node->kpfn, folio_pfn(newfolio));
+	/* Pairs with the acquire in ksm_node_folio(). */
 	smp_store_release(&node->moves, node->moves + 1);
 	/*
 	 * ksm_node_folio() must not see that the old page has ceased to be the

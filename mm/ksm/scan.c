@@ -22,6 +22,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
+#include <linux/wait_bit.h>
 
 #include <asm/tlbflush.h>
 
@@ -31,11 +32,11 @@
 
 /* So many steps that cleared accessed bits, until the TLB is flushed. */
 #define KSM_STEPS_PER_FLUSH	64
-/* Glances at page tables before mmap_lock is let go. */
+/* Glances at page tables before the lock is let go. */
 #define KSM_TABLES_PER_STEP	64
 /* What a glance takes, in the unit of ksm_scan_end(): at most as much as at a full block. */
 #define KSM_COST_PER_GLANCE	(1 + KSM_BLOCK_PAGES / KSM_PAGES_PER_SKIP)
-/* Pages after which it is seen whether somebody waits for mmap_lock. */
+/* Pages after which it is seen whether somebody waits for the lock. */
 #define KSM_PAGES_PER_LOOK	32
 /* Passes that a page rests at most: as many as with the stock KSM. */
 #define KSM_MAX_REST		8U
@@ -82,6 +83,7 @@ static void batch_begin(struct ksm_batch *b, struct ksm_mm_slot *slot,
 	b->lost = 0;
 	b->dropped = false;
 	b->cost = 0;
+	b->alone = false;
 	b->cleared = false;
 	b->young_end = 0;
 	b->tables = 0;
@@ -288,13 +290,19 @@ static void sift_entry(struct ksm_domain *d, const struct ksm_table *t,
 	batch_add(b, t, address, page, i);
 }
 
-/* Has the step taken its time, or does somebody wait for mmap_lock? */
+/* Does somebody wait for what the step holds? */
+static bool is_contended(const struct ksm_batch *b, const struct ksm_table *t)
+{
+	return b->alone ? ksm_vma_contended(t->vma) : mmap_lock_is_contended(t->vma->vm_mm);
+}
+
+/* Has the step taken its time, or is it to make way? */
 static bool is_over(const struct ksm_batch *b, const struct ksm_table *t,
 		    unsigned int sifted)
 {
 	return b->cost >= b->budget ||
 	       (sifted && sifted % KSM_PAGES_PER_LOOK == 0 &&
-		mmap_lock_is_contended(t->vma->vm_mm));
+		(spin_is_contended(t->ptl) || is_contended(b, t)));
 }
 
 static unsigned long sift_huge(struct ksm_domain *d, const struct ksm_table *t,
@@ -502,7 +510,7 @@ static unsigned int pass_over_more(struct ksm_domain *d, struct ksm_table *t,
 	return cost;
 }
 
-/* Pass over what needs nothing, and keep an eye on how long mmap_lock is held. */
+/* Pass over what needs nothing, and keep an eye on how long the lock is held. */
 static enum ksm_glance glance(struct ksm_table *t, void *private)
 {
 	struct ksm_domain *d = private;
@@ -511,7 +519,7 @@ static enum ksm_glance glance(struct ksm_table *t, void *private)
 	unsigned int known;
 
 	if (b->cost >= b->budget || b->tables == KSM_TABLES_PER_STEP ||
-	    (b->tables && mmap_lock_is_contended(t->vma->vm_mm)))
+	    (b->tables && is_contended(b, t)))
 		return KSM_STOP;
 	b->tables++;
 	block = find_block(b, t->start >> KSM_BLOCK_SHIFT);
@@ -545,11 +553,45 @@ static unsigned long walk_vma(struct ksm_domain *d, struct vm_area_struct *vma)
 			      &scan_ops, d);
 }
 
+/* What is left of a large VMA is worth locks of its own. */
+static bool is_large(const struct ksm_scanner *s, const struct vm_area_struct *vma)
+{
+	return (vma->vm_flags & VM_MERGEABLE) && vma->anon_vma &&
+	       vma->vm_end - max(s->address, vma->vm_start) > KSM_BLOCK_PAGES * PAGE_SIZE;
+}
+
+/* Take the lock of a VMA, to let mmap_lock go; see __ksm_exit(). */
+static bool lock_alone(struct ksm_domain *d, struct vm_area_struct *vma)
+{
+	struct ksm_batch *b = d->scanner.batch;
+
+	b->alone = vma_start_read(vma);
+	if (b->alone)
+		WRITE_ONCE(d->slots.walked, vma->vm_mm);
+	return b->alone;
+}
+
+static void walk_alone(struct ksm_domain *d, struct vm_area_struct *vma)
+{
+	struct ksm_scanner *s = &d->scanner;
+
+	s->address = walk_vma(d, vma);
+	s->unflushed += s->batch->cleared;
+	vma_end_read(vma);
+	/* The VMA may go now, and then the mm's page tables. */
+	smp_store_release(&d->slots.walked, NULL);
+	/* Order the store before the look for waiters. */
+	smp_mb();
+	wake_up_var(&d->slots.walked);
+}
+
 /*
  * Go on until there are entries to know of, or mmap_lock has been held for long.
+ * Stops before a VMA that is to be walked without mmap_lock, and locks it: @alone.
  * Returns whether the mm has no more.
  */
-static bool walk_on(struct ksm_domain *d, struct mm_struct *mm)
+static bool walk_on(struct ksm_domain *d, struct mm_struct *mm,
+		    struct vm_area_struct **alone)
 {
 	VMA_ITERATOR(vmi, mm, d->scanner.address);
 	struct ksm_scanner *s = &d->scanner;
@@ -558,6 +600,10 @@ static bool walk_on(struct ksm_domain *d, struct mm_struct *mm)
 
 	mmap_assert_locked(mm);
 	for_each_vma(vmi, vma) {
+		if (is_large(s, vma) && lock_alone(d, vma)) {
+			*alone = vma;
+			return false;
+		}
 		s->address = walk_vma(d, vma);
 		if (s->address < vma->vm_end || s->batch->base != NO_ADDRESS ||
 		    !--vmas)
@@ -703,13 +749,14 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 {
 	struct ksm_scanner *s = &d->scanner;
 	struct mm_struct *mm = slot->slot.mm;
+	struct vm_area_struct *alone = NULL;
 	bool exiting, ended, withdrawn;
 
 	ksm_mmap_lock(mm);
 	if (!s->entered)
 		enter_slot(s, slot);
 	exiting = ksm_exiting(mm);
-	ended = exiting || walk_on(d, mm);
+	ended = exiting || walk_on(d, mm, &alone);
 	if (!exiting)
 		flush_cleared(s, mm, ended);
 	withdrawn = ended && !exiting && !s->offered &&
@@ -719,6 +766,8 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 		leave_slot(d, true);
 	mmap_read_unlock(mm);
 
+	if (alone)
+		walk_alone(d, alone);
 	if (exiting) {
 		bury_slot(d, slot);
 	} else if (!withdrawn) {
@@ -753,6 +802,7 @@ static struct ksm_mm_slot *begin_pass(struct ksm_domain *d)
 {
 	if (list_empty(&d->slots.list))
 		return NULL;
+	d->scanner.begun = jiffies;
 	trace_ksm_start_scan(d->scanner.passes, d->nr_pages);
 	/* A page in a per-CPU batch has a reference too many to be merged. */
 	lru_add_drain_all();

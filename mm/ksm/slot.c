@@ -14,6 +14,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/string_choices.h>
+#include <linux/wait_bit.h>
 
 #include <trace/events/ksm.h>
 
@@ -302,9 +303,11 @@ static struct ksm_mm_slot *slot_release(struct ksm_slots *slots,
  * @mm: mm whose page tables are about to be torn down, or that exec is giving up
  *
  * The rmap_items, if there are any, are left to ksmd. It must only be out of the
- * page tables: it holds mmap_lock while it is in them, and looks at mm_users
- * before. An mm with users left has no page tables that ksmd could be in: it is
- * an exec that failed before it began, and comes with mmap_lock held.
+ * page tables: it takes mmap_lock before it goes there, looks at mm_users, and holds
+ * mmap_lock while it is in them, or sets slots->walked before it lets mmap_lock go. A
+ * VMA's lock would not do: an exit frees it at once when it has got it, while ksmd may
+ * not be out of vma_end_read() yet. An mm with users left has no page tables that ksmd
+ * could be in: it is an exec that failed before it began, and comes with mmap_lock held.
  */
 void __ksm_exit(struct mm_struct *mm)
 {
@@ -321,6 +324,8 @@ void __ksm_exit(struct mm_struct *mm)
 	} else if (ksm_exiting(mm)) {
 		mmap_write_lock(mm);
 		mmap_write_unlock(mm);
+		/* Pairs with the release in walk_alone(). */
+		wait_var_event(&slots->walked, smp_load_acquire(&slots->walked) != mm);
 	}
 	trace_ksm_exit(mm);
 }

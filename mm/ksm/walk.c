@@ -6,7 +6,6 @@
 #include <linux/cacheflush.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
-#include <linux/pagewalk.h>
 
 #include "ksm.h"
 
@@ -51,6 +50,7 @@ static bool visit_table(struct ksm_walk *w)
 	ptl = pmd_trans_huge_lock(t->pmd, t->vma);
 	if (ptl) {
 		__acquire(ptl); /* sparse does not see it */
+		t->ptl = ptl;
 		go_on = visit_huge(w);
 		spin_unlock(ptl);
 		return go_on;
@@ -59,6 +59,7 @@ static bool visit_table(struct ksm_walk *w)
 	if (!start)
 		return true;
 	__acquire(ptl); /* sparse does not see it */
+	t->ptl = ptl;
 	t->ptep = start;
 	go_on = w->ops->visit(t, w->private);
 	pte_unmap_unlock(start, ptl);
@@ -78,58 +79,68 @@ static bool visit_block(struct ksm_walk *w)
 	return glance == KSM_PASS_OVER || (glance == KSM_VISIT && visit_table(w));
 }
 
-/* Go on from what was reached, within one entry of the upper table. */
-static int walk_pmd(struct ksm_walk *w, unsigned long end)
+/*
+ * Go on from what was reached, within one entry of the upper table. Returns whether the
+ * walk shall go on.
+ */
+static bool walk_pmd(struct ksm_walk *w, unsigned long end)
 {
 	struct ksm_table *t = &w->table;
 	bool go_on = true;
 
-	if (ksm_exiting(t->vma->vm_mm))
-		return -ESRCH;
 	if (pmd_none(pmdp_get_lockless(t->pmd))) {
 		w->reached = end;
-		return 0;
+		return true;
 	}
 	for (; go_on && w->reached < end; w->reached = t->end) {
 		t->start = w->reached;
 		t->end = ksm_block_end(t->start, end);
 		go_on = visit_block(w);
 	}
-	return !go_on;
+	return go_on;
+}
+
+/* All that an upper table has: a glance can pass over many page tables at once. */
+static bool walk_pud(struct ksm_walk *w, pud_t *pud, unsigned long end)
+{
+	bool go_on = true;
+
+	w->table.limit = end;
+	while (go_on && w->reached < end) {
+		w->table.pmd = pmd_offset(pud, w->reached);
+		go_on = !ksm_exiting(w->table.vma->vm_mm) &&
+			walk_pmd(w, pmd_addr_end(w->reached, end));
+	}
+	return go_on;
 }
 
 /*
- * All that an upper table has, from here instead of by the generic walk: a glance can
- * then pass over many page tables at once. The upper table stays while mmap_lock is
- * held.
+ * Where the upper table of an address is, NULL if there is none. Lowers @end to where the
+ * same may not hold any more.
  */
-static int walk_pud_entry(pud_t *pud, unsigned long addr, unsigned long end,
-			  struct mm_walk *walk)
+static pud_t *find_pud(struct mm_struct *mm, unsigned long address, unsigned long *end)
 {
-	struct ksm_walk *w = walk->private;
-	pud_t entry = pudp_get(pud);
-	int ret = 0;
+	pgd_t *pgd = pgd_offset(mm, address);
+	p4d_t *p4d;
+	pud_t *pud;
 
-	cond_resched();
-	walk->action = ACTION_CONTINUE;
-	if (!pud_present(entry) || pud_leaf(entry))
-		return 0;
-	w->table.limit = end;
-	for (w->reached = addr; !ret && w->reached < end;) {
-		w->table.pmd = pmd_offset(pud, w->reached);
-		ret = walk_pmd(w, pmd_addr_end(w->reached, end));
-	}
-	return ret;
+	*end = pgd_addr_end(address, *end);
+	if (!pgd_present(pgdp_get(pgd)))
+		return NULL;
+	p4d = p4d_offset(pgd, address);
+	*end = p4d_addr_end(address, *end);
+	if (!p4d_present(p4dp_get(p4d)))
+		return NULL;
+	pud = pud_offset(p4d, address);
+	*end = pud_addr_end(address, *end);
+	if (!pud_present(pudp_get(pud)) || pud_leaf(pudp_get(pud)))
+		return NULL;
+	return pud;
 }
-
-static const struct mm_walk_ops walk_ops = {
-	.pud_entry	= walk_pud_entry,
-	.walk_lock	= PGWALK_RDLOCK,
-};
 
 /**
  * ksm_walk_range() - visit the page tables of a range
- * @vma: VMA to walk; its mm's mmap_lock is held
+ * @vma: VMA to walk; its lock is held, or its mm's mmap_lock
  * @start: page-aligned address within @vma to start at
  * @end: page-aligned address to end before, not beyond the end of @vma
  * @ops: what to do
@@ -148,11 +159,23 @@ unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
 		.table.vma = vma,
 		.ops = ops,
 		.private = private,
+		.reached = start,
 	};
+	bool go_on = true;
+	unsigned long to;
+	pud_t *pud;
 
-	if (start < end && walk_page_range_vma(vma, start, end, &walk_ops, &w) > 0)
-		return w.reached;
-	return end;
+	ksm_vma_assert_locked(vma);
+	while (go_on && w.reached < end) {
+		to = end;
+		pud = find_pud(vma->vm_mm, w.reached, &to);
+		if (pud)
+			go_on = walk_pud(&w, pud, to);
+		else
+			w.reached = to;
+		cond_resched();
+	}
+	return w.reached;
 }
 
 #ifdef CONFIG_ARCH_HAS_NONLEAF_PMD_YOUNG
@@ -372,7 +395,7 @@ static const struct ksm_walk_ops search_ops = {
 
 /**
  * ksm_walk_next() - find the next page table entry that a test accepts
- * @vma: VMA to walk; its mm's mmap_lock is held
+ * @vma: VMA to walk; its lock is held, or its mm's mmap_lock
  * @start: page-aligned address within @vma to start at
  * @end: page-aligned address to end before, not beyond the end of @vma
  * @match: called under the page table lock with each entry that is not empty,
