@@ -48,10 +48,11 @@ NATIVE = (
 
 NS, BYTES, INSTRUCTIONS, COUNT = "ns", "B", "i", ""
 UNITS = {"memory": BYTES, "slab": BYTES, "read": BYTES, "pages": COUNT, "merged": COUNT,
-         "saved": COUNT, "merge_passes": COUNT}
+         "saved": COUNT, "merge_passes": COUNT, "write_without_faults": COUNT,
+         "write_with_faults": COUNT, "write_always_faults": COUNT}
 
 # Of these, more is better; of "pages" neither is; of all others, less is better.
-MORE_IS_BETTER = ("merged", "saved")
+MORE_IS_BETTER = ("merged", "saved", "write_with_faults", "write_always_faults")
 
 Result = namedtuple("Result", "goal stock ours ratio reached")
 

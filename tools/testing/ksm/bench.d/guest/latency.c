@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "bench.h"
 
@@ -105,10 +106,20 @@ static void report(const char *what, const char *when, struct times *times)
 	share(what, when, "max", times->ns[times->nr - 1]);
 }
 
+/* So many writes met a page that was shared. */
+static long count_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
 static int run_part(struct offer *offer, void *page, const char *when,
 		    struct times *writes, struct times *maps)
 {
 	int64_t next = now_ns(), end = next + PART_NS;
+	long faults = count_faults();
 	uint64_t state = 88172645463325252ULL;
 	int err = 0;
 
@@ -122,6 +133,9 @@ static int run_part(struct offer *offer, void *page, const char *when,
 		if (writes->nr % WRITES_PER_MAP == 0)
 			err = change_mapping(page, maps);
 	}
+	faults = count_faults() - faults;
+	if (writes->nr)
+		share("write", when, "faults", (double)faults / writes->nr);
 	report("write", when, writes);
 	report("map", when, maps);
 	return err;
