@@ -43,7 +43,10 @@ um: ## build the kernel that runs the KUnit suites in build/um
 patch: ## our tree as one patch to the base kernel, in build/ksm.patch
 	$(TOOLS)/mkpatch build/ksm.patch
 
-check: ## read scripts, C files and documents with shellcheck, checkpatch, sparse, gcc's W=1, Sphinx, spin
+coverage: ## which lines and branches of mm/ksm the tests reach (about 40 minutes)
+	$(TOOLS)/coverage
+
+check: ## read scripts, C files and documents with shellcheck, checkpatch, cppcheck, Coccinelle, sparse, W=1, Sphinx, spin
 	$(TOOLS)/check
 
 clean: ## remove what was built here
@@ -52,4 +55,4 @@ clean: ## remove what was built here
 distclean: clean ## and all that was downloaded and cached, for other clones too
 	$(TOOLS)/forget
 
-.PHONY: help run test soak compare bench shell kernel um patch check clean distclean
+.PHONY: help run test soak compare bench shell kernel um patch coverage check clean distclean

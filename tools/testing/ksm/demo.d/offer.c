@@ -39,7 +39,8 @@ int main(int argc, char **argv)
 
 	if (prctl(PR_SET_MEMORY_MERGE, 1UL, 0UL, 0UL, 0UL)) {
 		error = errno;
-		fprintf(stderr, "offer: the kernel does not merge the memory of %s: %s (errno %d)\n",
+		fprintf(stderr,
+			"offer: the kernel does not merge the memory of %s: %s (errno %d)\n",
 			argv[1], strerror(error), error);
 		return EXIT_NOT_OFFERED;
 	}

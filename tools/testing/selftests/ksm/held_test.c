@@ -251,8 +251,8 @@ static int fill_device(void)
 	if (fd < 0)
 		return -errno;
 	if (write(fd, blocks.mem, size) != size)
-		return -EIO;
-	return close(fd);
+		err = -EIO;
+	return close(fd) ? -errno : err;
 }
 
 /* Read block after block into page after page, each time another pair. */

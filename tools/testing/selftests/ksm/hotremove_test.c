@@ -159,8 +159,8 @@ static int stay_on_this_processor(void)
 
 static void *use_up(size_t pages)
 {
-	void *mem = mmap(NULL, pages * page_size(), PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char *mem = mmap(NULL, pages * page_size(), PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (mem == MAP_FAILED ||
 	    madvise(mem, pages * page_size(), MADV_POPULATE_WRITE))

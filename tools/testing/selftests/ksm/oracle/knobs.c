@@ -154,9 +154,9 @@ static bool is_fault(int err)
 static void count_refusal(int err)
 {
 	if (err == -EBUSY)
-		COUNT(knobs_busy, 1);
+		COUNT(&shared->knobs_busy, 1);
 	else if (err == -ENOMEM)
-		COUNT(knobs_no_memory, 1);
+		COUNT(&shared->knobs_no_memory, 1);
 }
 
 static void check_refusal(const struct setting *s, const char *value, int err,
@@ -189,7 +189,7 @@ static void set(const struct setting *s, const char *value)
 		check_refusal(s, value, err, before);
 		return;
 	}
-	COUNT(knobs_set, 1);
+	COUNT(&shared->knobs_set, 1);
 	knob_read(s->knob, now);
 	if (!is(now, shown(s, value)))
 		report_end("'%s' > %s: it reads %s", value, s->knob, now);
@@ -257,7 +257,7 @@ static void set_wrong(void)
 	if (!changes_by_itself(w->knob) && !is(before, now))
 		report_end("'%s' > %s was refused, but %s became %s", w->text, w->knob,
 			   before, now);
-	COUNT(knobs_invalid, 1);
+	COUNT(&shared->knobs_invalid, 1);
 }
 
 void knobs_run(void)

@@ -188,7 +188,8 @@ static void say_summary(void)
 
 static void result_of_run(void)
 {
-	ksft_test_result(!shared->failed, "pages contain what was written to them, knobs what they took\n");
+	ksft_test_result(!shared->failed,
+			 "pages contain what was written to them, knobs what they took\n");
 	if (!shared->failed)
 		return;
 	say("%s; seed %lu", shared->why[0] ? shared->why : "see above", opt.seed);

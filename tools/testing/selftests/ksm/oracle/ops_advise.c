@@ -165,6 +165,6 @@ enum outcome op_look(int unused)
 		return OP_MISSING;
 	if (pages < 0)
 		return OP_REFUSED;
-	COUNT(ksm_pages, pages);
+	COUNT(&shared->ksm_pages, pages);
 	return OP_DONE;
 }

@@ -111,7 +111,7 @@ static enum outcome fork_one(pid_t *place)
 	if (pid > 0) {
 		*place = pid;
 		slots_fork(false);
-		COUNT(forks, 1);
+		COUNT(&shared->forks, 1);
 	}
 	return outcome_of(pid, LEGAL(0));
 }

@@ -89,7 +89,7 @@ struct shared {
 extern struct shared *shared;
 
 /* All increments of what is shared are atomic. */
-#define COUNT(member, n)	__atomic_fetch_add(&shared->member, n, __ATOMIC_SEQ_CST)
+#define COUNT(counter, n)	__atomic_fetch_add(counter, n, __ATOMIC_SEQ_CST)
 
 /**
  * shared_map() - memory that is never merged, swapped out or copied on write
@@ -564,7 +564,7 @@ bool device_is_there(void);
 /**
  * knobs_run() - turn knobs until the run is over; never returns
  */
-void knobs_run(void) __attribute__((noreturn));
+__attribute__((noreturn)) void knobs_run(void);
 
 /* faults.c */
 

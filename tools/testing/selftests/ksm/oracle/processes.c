@@ -77,7 +77,7 @@ static void start_worker(unsigned int i)
 	place->pid = start(run_worker, i);
 	if (place->pid < 0)
 		shared->failed = true;
-	COUNT(lives, 1);
+	COUNT(&shared->lives, 1);
 }
 
 static struct worker_place *place_of(pid_t pid)

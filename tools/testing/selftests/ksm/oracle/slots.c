@@ -197,7 +197,7 @@ void slot_verify(size_t i)
 		return;
 	if (!is_as_it_must(i))
 		report_slot(i);
-	COUNT(verified, 1);
+	COUNT(&shared->verified, 1);
 }
 
 void slots_verify(void)

@@ -143,13 +143,13 @@ static unsigned int op_draw(void)
 static void op_count(unsigned int i, enum outcome outcome)
 {
 	if (outcome == OP_DONE)
-		COUNT(ops[i].done, 1);
+		COUNT(&shared->ops[i].done, 1);
 	else if (outcome == OP_REFUSED)
-		COUNT(ops[i].refused, 1);
+		COUNT(&shared->ops[i].refused, 1);
 	else if (outcome == OP_MISSING)
-		COUNT(ops[i].missing, 1);
+		COUNT(&shared->ops[i].missing, 1);
 	else
-		COUNT(ops[i].idle, 1);
+		COUNT(&shared->ops[i].idle, 1);
 }
 
 /* Behind the oracle's back: to see that it notices. */
@@ -177,7 +177,7 @@ static void one_step(void)
 	outcome = ops[i].run(ops[i].arg);
 	faults_off();
 	op_count(i, outcome);
-	COUNT(steps, 1);
+	COUNT(&shared->steps, 1);
 	if (opt.break_at && !me.number && me.step >= opt.break_at)
 		break_a_byte();
 	slots_sample(0, me.pages, SAMPLES);
