@@ -579,10 +579,7 @@ static void walk_alone(struct ksm_domain *d, struct vm_area_struct *vma)
 	s->unflushed += s->batch->cleared;
 	vma_end_read(vma);
 	/* The VMA may go now, and then the mm's page tables. */
-	smp_store_release(&d->slots.walked, NULL);
-	/* Order the store before the look for waiters. */
-	smp_mb();
-	wake_up_var(&d->slots.walked);
+	store_release_wake_up(&d->slots.walked, NULL);
 }
 
 /*
@@ -646,10 +643,21 @@ static bool mappings_changed(struct ksm_mm_slot *slot)
 	slot->mmap_count = count;
 	return changed;
 }
+
+/* Has mmap_lock not been held for writing since the mm was entered? */
+static bool mappings_kept(const struct ksm_mm_slot *slot)
+{
+	return raw_read_seqcount(&slot->slot.mm->mm_lock_seq) == slot->mmap_count;
+}
 #else
 static bool mappings_changed(struct ksm_mm_slot *slot)
 {
 	return true;
+}
+
+static bool mappings_kept(const struct ksm_mm_slot *slot)
+{
+	return false;
 }
 #endif
 
@@ -750,18 +758,18 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 	struct ksm_scanner *s = &d->scanner;
 	struct mm_struct *mm = slot->slot.mm;
 	struct vm_area_struct *alone = NULL;
-	bool exiting, ended, withdrawn;
+	bool first = !s->entered, exiting, ended, withdrawn;
 
 	ksm_mmap_lock(mm);
-	if (!s->entered)
+	if (first)
 		enter_slot(s, slot);
 	exiting = ksm_exiting(mm);
 	ended = exiting || walk_on(d, mm, &alone);
 	if (!exiting)
 		flush_cleared(s, mm, ended);
-	withdrawn = ended && !exiting && !s->offered &&
-		    xa_empty(&slot->blocks);
-	/* Before mmap_lock is let go, so that no offer can come in between. */
+	/* No offer has come behind ksmd's back, and none can before mmap_lock is let go. */
+	withdrawn = ended && !exiting && !s->offered && xa_empty(&slot->blocks) &&
+		    (first || mappings_kept(slot));
 	if (withdrawn)
 		leave_slot(d, true);
 	mmap_read_unlock(mm);

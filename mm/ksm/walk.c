@@ -116,7 +116,7 @@ static bool walk_pud(struct ksm_walk *w, pud_t *pud, unsigned long end)
 
 /*
  * Where the upper table of an address is, NULL if there is none. Lowers @end to where the
- * same may not hold any more.
+ * same may not hold any more. (32-bit ARM's pgdp_get() cannot be used here.)
  */
 static pud_t *find_pud(struct mm_struct *mm, unsigned long address, unsigned long *end)
 {
@@ -125,7 +125,7 @@ static pud_t *find_pud(struct mm_struct *mm, unsigned long address, unsigned lon
 	pud_t *pud;
 
 	*end = pgd_addr_end(address, *end);
-	if (!pgd_present(pgdp_get(pgd)))
+	if (!pgd_present(*pgd))
 		return NULL;
 	p4d = p4d_offset(pgd, address);
 	*end = p4d_addr_end(address, *end);
@@ -149,7 +149,7 @@ static pud_t *find_pud(struct mm_struct *mm, unsigned long address, unsigned lon
  * A page table, or huge mapping, is visited block by block, so that no lock is held
  * for long. What has no page table is passed over.
  *
- * Return: address that the walk has got to: @end, unless @ops ended it before.
+ * Return: address that the walk has got to: @end, unless @ops, or an exit, ended it before.
  */
 unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
 			     unsigned long end, const struct ksm_walk_ops *ops,

@@ -221,6 +221,32 @@ static void run_2_undoes_everything(struct kunit *test)
 		expect_page(test, page, page % 5);
 }
 
+/* One step of a pass that has just begun; the pass goes on. */
+static void begin_pass(struct kunit *test)
+{
+	ksm_domain_lock(&ksm_domain);
+	KUNIT_EXPECT_TRUE(test, ksm_scan_begin(&ksm_domain, 1));
+	ksm_scan_end(&ksm_domain);
+	KUNIT_EXPECT_NOT_NULL(test, ksm_domain.slots.cursor);
+	ksm_domain_unlock(&ksm_domain);
+}
+
+static void an_offer_behind_the_back_of_a_pass_is_not_lost(struct kunit *test)
+{
+	unsigned int page;
+
+	/* More VMAs than one step looks at, and none of them offered. */
+	for (page = 0; page < AREA_PAGES; page += 2)
+		advise(test, page, 1, MADV_DONTDUMP);
+	advise(test, 0, AREA_PAGES, MADV_UNMERGEABLE);
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	begin_pass(test);
+	advise(test, 0, 2, MADV_MERGEABLE);
+	run_passes(3);
+	expect_shared(test, 1, 1);
+}
+
 static int pages_test_init(struct kunit *test)
 {
 	struct area *area = kunit_kzalloc(test, sizeof(*area), GFP_KERNEL);
@@ -263,6 +289,7 @@ static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(a_page_that_went_and_is_read_again_is_zero),
 	KUNIT_CASE(a_shared_page_that_went_is_forgotten),
 	KUNIT_CASE(run_2_undoes_everything),
+	KUNIT_CASE(an_offer_behind_the_back_of_a_pass_is_not_lost),
 	{}
 };
 
