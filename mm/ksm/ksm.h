@@ -165,7 +165,7 @@ struct ksm_rmap_item {
 #define KSM_ENTRY_VAIN		GENMASK_ULL(11, 9)
 
 /* Skipping so many pages takes about as long as looking at one. */
-#define KSM_SKIPS_PER_PAGE	16
+#define KSM_SKIPS_PER_PAGE	16U
 /* Passing over so many pages of a block takes about as long as skipping one. */
 #define KSM_PAGES_PER_SKIP	16
 

@@ -42,6 +42,8 @@
 #define KSM_MAX_REST		8U
 /* VMAs without a page that are passed over before mmap_lock is let go. */
 #define KSM_VMAS_PER_STEP	256
+/* So many on the way to a page take no more than it does; the others count as work. */
+#define KSM_FREE_VMAS		64
 /* No page of a block has this address. */
 #define NO_ADDRESS	1UL
 
@@ -592,7 +594,7 @@ static bool walk_on(struct ksm_domain *d, struct mm_struct *mm,
 {
 	VMA_ITERATOR(vmi, mm, d->scanner.address);
 	struct ksm_scanner *s = &d->scanner;
-	int vmas = KSM_VMAS_PER_STEP;
+	unsigned int vmas = 0;
 	struct vm_area_struct *vma;
 
 	mmap_assert_locked(mm);
@@ -601,9 +603,10 @@ static bool walk_on(struct ksm_domain *d, struct mm_struct *mm,
 			*alone = vma;
 			return false;
 		}
+		s->batch->cost += vmas > KSM_FREE_VMAS;
 		s->address = walk_vma(d, vma);
 		if (s->address < vma->vm_end || s->batch->base != NO_ADDRESS ||
-		    !--vmas)
+		    ++vmas == KSM_VMAS_PER_STEP)
 			return false;
 	}
 	return true;
@@ -926,7 +929,7 @@ static void clear_room(struct ksm_batch *b)
  * @d: domain; its lock is held
  *
  * Return: what it took: KSM_SKIPS_PER_PAGE for a page that was looked at, 1 for one
- * that was skipped, and never nothing.
+ * that was skipped; and as much as for a page, at least, where none was met.
  */
 unsigned int ksm_scan_end(struct ksm_domain *d)
 {
@@ -937,5 +940,5 @@ unsigned int ksm_scan_end(struct ksm_domain *d)
 		close_block(b);
 		clear_room(b);
 	}
-	return max(b->cost, 1U);
+	return b->nr || b->skipped ? b->cost : max(b->cost, KSM_SKIPS_PER_PAGE);
 }

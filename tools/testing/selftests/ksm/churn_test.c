@@ -213,14 +213,6 @@ static long end_churn(struct child *c)
 	return wrong;
 }
 
-static long leftovers(void)
-{
-	long zero_pages = ksm_has("ksm_zero_pages") ? ksm_get("ksm_zero_pages") : 0;
-
-	return ksm_get("pages_shared") + ksm_get("pages_sharing") +
-	       ksm_get("pages_unshared") + ksm_get("pages_volatile") + zero_pages;
-}
-
 KSM_TEST(memory_that_keeps_changing_keeps_its_content)
 {
 	struct child c[PROCESSES];
@@ -232,7 +224,7 @@ KSM_TEST(memory_that_keeps_changing_keeps_its_content)
 	EXPECT_EQ(0, end_churn(c));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
-	EXPECT_EQ(0, leftovers());
+	EXPECT_EQ(0, ksm_leftovers());
 }
 
 KSM_TEST(content_survives_while_run_goes_back_and_forth)
@@ -251,7 +243,7 @@ KSM_TEST(content_survives_while_run_goes_back_and_forth)
 	EXPECT_EQ(0, end_churn(c));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
-	EXPECT_EQ(0, leftovers());
+	EXPECT_EQ(0, ksm_leftovers());
 }
 
 /* Long chains, short chunks, pages skipped, zero pages: all at once. */
@@ -271,7 +263,7 @@ KSM_TEST(content_survives_under_other_knobs)
 	EXPECT_EQ(0, end_churn(c));
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
-	EXPECT_EQ(0, leftovers());
+	EXPECT_EQ(0, ksm_leftovers());
 }
 
 /* Each round, two processes are killed somewhere in the middle of merging. */
@@ -315,7 +307,7 @@ KSM_TEST(programs_that_exec_all_the_time_leave_nothing)
 	}
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
-	EXPECT_EQ(0, leftovers());
+	EXPECT_EQ(0, ksm_leftovers());
 }
 
 /* A process that advises and exits at once gives ksmd nothing to hold on to. */
@@ -332,7 +324,7 @@ KSM_TEST(short_lived_processes_leave_nothing)
 	}
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
-	EXPECT_EQ(0, leftovers());
+	EXPECT_EQ(0, ksm_leftovers());
 }
 
 TEST_HARNESS_MAIN

@@ -451,3 +451,31 @@ pid_t ksmd_pid(void)
 	closedir(dir);
 	return pid;
 }
+
+/* Every time ksmd goes to sleep by itself, this rises. */
+static long times_asleep(void)
+{
+	return proc_status(ksmd_pid(), "voluntary_ctxt_switches");
+}
+
+bool ksmd_falls_asleep(void)
+{
+	long before;
+	int i;
+
+	for (i = 0; i < 300; i++) {
+		before = times_asleep();
+		usleep(200000);
+		if (times_asleep() == before)
+			return true;
+	}
+	return false;
+}
+
+long ksm_leftovers(void)
+{
+	long zero_pages = ksm_has("ksm_zero_pages") ? ksm_get("ksm_zero_pages") : 0;
+
+	return ksm_get("pages_shared") + ksm_get("pages_sharing") +
+	       ksm_get("pages_unshared") + ksm_get("pages_volatile") + zero_pages;
+}

@@ -164,9 +164,22 @@ int ksm_some_pages(unsigned int nr);
 int ksm_wait_scans(unsigned long from, unsigned long nr);
 
 /**
+ * ksm_leftovers() - how many pages, of whatever kind, the counters tell of
+ */
+long ksm_leftovers(void);
+
+/**
  * ksmd_pid() - the process id of ksmd
  */
 pid_t ksmd_pid(void);
+
+/**
+ * ksmd_falls_asleep() - wait until ksmd neither runs nor wakes up from time to time
+ *
+ * Return: whether it does within a minute.  If it sleeps by its own will for less than
+ * 200 ms at a time, it does not.
+ */
+bool ksmd_falls_asleep(void);
 
 /* Areas of memory */
 

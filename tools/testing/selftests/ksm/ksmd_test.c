@@ -33,27 +33,6 @@ static long stat_field(pid_t pid, int number)
 	return at ? strtol(at, NULL, 10) : -1;
 }
 
-/* Every time ksmd goes to sleep by itself, this rises. */
-static long times_asleep(void)
-{
-	return proc_status(ksmd_pid(), "voluntary_ctxt_switches");
-}
-
-/* Wait until ksmd neither runs nor wakes up from time to time. */
-static bool falls_asleep(void)
-{
-	long before;
-	int i;
-
-	for (i = 0; i < 300; i++) {
-		before = times_asleep();
-		wait_a_moment();
-		if (times_asleep() == before)
-			return true;
-	}
-	return false;
-}
-
 /* Offer an area of PAGES different pages. */
 static int offer(struct area *a)
 {
@@ -191,7 +170,7 @@ KSM_TEST(ksmd_sleeps_while_run_is_0)
 	ASSERT_EQ(0, offer(&a));
 	ASSERT_EQ(0, ksm_passes(1));
 
-	EXPECT_TRUE(falls_asleep());
+	EXPECT_TRUE(ksmd_falls_asleep());
 }
 
 /* All that is offered in this test program is offered by a test process. */
@@ -206,7 +185,7 @@ KSM_TEST(ksmd_sleeps_while_nothing_is_offered)
 	ASSERT_EQ(0, munmap(self->anchor, page_size()));
 	ASSERT_EQ(0, ksm_set("run", 1));
 
-	EXPECT_TRUE(falls_asleep());
+	EXPECT_TRUE(ksmd_falls_asleep());
 }
 
 KSM_TEST(the_first_offer_wakes_ksmd)
@@ -218,7 +197,7 @@ KSM_TEST(the_first_offer_wakes_ksmd)
 	ASSERT_EQ(0, munmap(self->anchor, page_size()));
 	ASSERT_EQ(0, child_call(&c, child_reexec, 0, 0));
 	ASSERT_EQ(0, ksm_set("run", 1));
-	ASSERT_TRUE(falls_asleep());
+	ASSERT_TRUE(ksmd_falls_asleep());
 	scans = ksm_get("full_scans");
 	ASSERT_EQ(0, child_call(&c, child_offer, PAGES, KEY));
 
@@ -231,7 +210,7 @@ KSM_TEST(run_1_wakes_ksmd_for_what_was_offered_before)
 	long scans;
 
 	ASSERT_EQ(0, offer(&a));
-	ASSERT_TRUE(falls_asleep());
+	ASSERT_TRUE(ksmd_falls_asleep());
 	scans = ksm_get("full_scans");
 	ASSERT_EQ(0, ksm_set("run", 1));
 

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who wants ksmd to waste time or memory: what is offered costs nobody more than it may.
+ *
+ * Each test states its bound, in what ksmd has done and not in time.
+ */
+#include <sys/wait.h>
+
+#include "ksm_fixture.h"
+
+#define KEY		9000
+
+/* Close to what a process may have by default, 65530. */
+#define VMAS		60000
+
+/* Whatever it takes ksmd to pass by a VMA or a process: less than a page does not. */
+#define PAGES_TO_SCAN	100
+#define PROCESSES	50
+
+/* So many mappings of one content, in portions that memory has room for. */
+#define MAPPINGS	65536
+#define PORTION		4096
+
+/* A tree of forks, each of which has two children. */
+#define GENERATIONS	7
+#define BOMBS		3
+#define BOMB_PAGES	16
+
+/* ksmd looks at so many pages once and sleeps. Returns whether it got to the end of a pass. */
+static long ends_in_one_go(unsigned int pages)
+{
+	long scans;
+	int err;
+
+	err = ksm_passes(1) ?: ksm_set("pages_to_scan", pages) ?:
+	      ksm_set("sleep_millisecs", 3600000);
+	if (err)
+		return err;
+	scans = ksm_get("full_scans");
+	err = ksm_set("run", 1);
+	if (err)
+		return err;
+	return ksmd_falls_asleep() ? ksm_get("full_scans") > scans : -ETIMEDOUT;
+}
+
+/* VMAs of one page each, none of which is there. */
+static int map_vmas(int nr, bool offered)
+{
+	size_t page = page_size(), length = nr * page;
+	char *mem = mmap(NULL, length, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			 -1, 0);
+	int i;
+
+	if (mem == MAP_FAILED || (offered && madvise(mem, length, MADV_MERGEABLE)))
+		return -errno;
+	for (i = 0; i < nr; i += 2)
+		if (mprotect(mem + i * page, page, PROT_READ | PROT_WRITE))
+			return -errno;
+	return 0;
+}
+
+KSM_TEST(mappings_without_pages_count_as_work)
+{
+	ASSERT_EQ(0, map_vmas(VMAS, true));
+
+	EXPECT_EQ(0, ends_in_one_go(PAGES_TO_SCAN));
+}
+
+KSM_TEST(mappings_that_are_not_offered_count_as_work)
+{
+	ASSERT_EQ(0, map_vmas(VMAS, false));
+
+	EXPECT_EQ(0, ends_in_one_go(PAGES_TO_SCAN));
+}
+
+/* Each offers as much as its parent: the anchor, which nobody ever touches. */
+KSM_TEST(processes_without_pages_count_as_work)
+{
+	struct child c[PROCESSES];
+	int i;
+
+	for (i = 0; i < PROCESSES; i++)
+		ASSERT_EQ(0, child_start(&c[i]));
+
+	EXPECT_EQ(0, ends_in_one_go(PROCESSES / 4));
+}
+
+static int by_number(const void *a, const void *b)
+{
+	long x = *(const long *)a, y = *(const long *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* How often the most frequent of these numbers is there. */
+static long longest_run(long *numbers, size_t nr)
+{
+	size_t i, start = 0, longest = 0;
+
+	qsort(numbers, nr, sizeof(*numbers), by_number);
+	for (i = 0; i <= nr; i++) {
+		if (i < nr && numbers[i] == numbers[start])
+			continue;
+		longest = i - start > longest ? i - start : longest;
+		start = i;
+	}
+	return longest;
+}
+
+/* Fill memory with one content, portion by portion, and have it merged. */
+static int merge_in_portions(unsigned char *mem, size_t nr)
+{
+	size_t i;
+	int err;
+
+	for (i = 0; i < nr; i++) {
+		page_fill(mem + i * page_size(), KEY);
+		if ((i + 1) % PORTION)
+			continue;
+		err = ksm_passes(SETTLE_PASSES);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+KSM_TEST(who_has_to_walk_the_mappings_of_a_page_meets_no_more_than_allowed)
+{
+	size_t length = MAPPINGS * page_size(), i;
+	long limit = ksm_get("max_page_sharing");
+	unsigned char *mem = mmap(NULL, length, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long *frames = calloc(MAPPINGS, sizeof(*frames));
+
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_NE(NULL, frames);
+	ASSERT_EQ(0, madvise(mem, length, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, madvise(mem, length, MADV_MERGEABLE));
+	ASSERT_EQ(0, merge_in_portions(mem, MAPPINGS));
+	for (i = 0; i < MAPPINGS; i++)
+		frames[i] = page_frame(mem + i * page_size());
+
+	EXPECT_EQ(limit, longest_run(frames, MAPPINGS));
+	EXPECT_EQ(MAPPINGS, ksm_get("pages_sharing") + ksm_get("pages_shared"));
+	/* No more dups than it takes. */
+	EXPECT_EQ(MAPPINGS / limit, ksm_get("pages_shared"));
+	free(frames);
+}
+
+/* Two children, and two of each of these: all at once, each writes to what it inherited. */
+static int fork_bomb(struct area *a, int generations)
+{
+	int i, status, wrong = 0;
+	pid_t pid[2];
+
+	for (i = 0; i < 2 && generations; i++) {
+		pid[i] = fork();
+		if (pid[i] < 0)
+			return 1;
+		if (!pid[i]) {
+			memset(area_page(a, generations), i, page_size());
+			_exit(fork_bomb(a, generations - 1));
+		}
+	}
+	for (i = 0; i < 2 && generations; i++)
+		wrong |= waitpid(pid[i], &status, 0) != pid[i] || status;
+	return wrong;
+}
+
+static long child_bomb(long generations, long unused)
+{
+	struct area a = { 0 };
+
+	return area_offer_same(&a, BOMB_PAGES, KEY) ?: fork_bomb(&a, generations);
+}
+
+KSM_TEST(fork_bombs_leave_nothing)
+{
+	struct child c[BOMBS];
+	int i;
+
+	ASSERT_EQ(0, ksm_set("sleep_millisecs", 0));
+	ASSERT_EQ(0, ksm_set("run", 1));
+	for (i = 0; i < BOMBS; i++) {
+		ASSERT_EQ(0, child_start(&c[i]));
+		ASSERT_EQ(0, child_begin(&c[i], child_bomb, GENERATIONS, 0));
+	}
+	for (i = 0; i < BOMBS; i++) {
+		EXPECT_EQ(0, child_end(&c[i]));
+		child_kill(&c[i]);
+	}
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+
+	EXPECT_EQ(0, ksm_leftovers());
+}
+
+TEST_HARNESS_MAIN
