@@ -7,13 +7,13 @@ TOOLS := tools/testing/ksm
 FLAVOR ?= release
 MINUTES ?= 120
 export FLAVOR
-ifeq ($(filter $(FLAVOR),release debug stock),)
-$(error FLAVOR is "$(FLAVOR)"; it can be release (ours, fast), debug (ours, full of checks) or stock (the base kernel as it is))
+ifeq ($(filter $(FLAVOR),release debug kcsan stock),)
+$(error FLAVOR is "$(FLAVOR)"; it can be release (ours, fast), debug (ours, full of checks), kcsan (ours, looking for data races) or stock (the base kernel as it is))
 endif
 
 help: ## list the targets (this)
-	@echo "Targets; FLAVOR is release (ours, fast; the default), debug (ours, full of checks)"
-	@echo "or stock (the base kernel as it is):"
+	@echo "Targets; FLAVOR is release (ours, fast; the default), debug (ours, full of checks),"
+	@echo "kcsan (ours, looking for data races) or stock (the base kernel as it is):"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 run: kernel ## build a kernel, boot it in a virtual machine, show memory saved there
@@ -22,8 +22,8 @@ run: kernel ## build a kernel, boot it in a virtual machine, show memory saved t
 test: ## build what the tests need and run them all
 	$(TOOLS)/test
 
-soak: ## two hours of random work that an oracle watches, or "make soak MINUTES=10"
-	$(TOOLS)/soak $(MINUTES)
+soak: ## two hours of random work that an oracle watches, or "make soak MINUTES=10 FLAVOR=kcsan"
+	$(TOOLS)/soak $(MINUTES) $(if $(filter command environment,$(word 1,$(origin FLAVOR))),$(FLAVOR))
 
 compare: ## run the user-space tests on the stock kernel too, and show both results
 	$(TOOLS)/compare
