@@ -177,6 +177,7 @@ int ksm_domain_set_run(struct ksm_domain *d, unsigned long run)
 {
 	int err = 0;
 
+	lockdep_assert_held(&d->lock);
 	if (d->run == run)
 		return 0;
 	WRITE_ONCE(d->run, run);
@@ -211,6 +212,7 @@ int ksm_domain_set_max_sharing(struct ksm_domain *d, int max_sharing)
 {
 	int err = 0;
 
+	lockdep_assert_held(&d->lock);
 	if (d->index.max_sharing != max_sharing)
 		err = no_nodes_left(d);
 	if (!err)
@@ -229,6 +231,7 @@ int ksm_domain_set_across_nodes(struct ksm_domain *d, bool across_nodes)
 {
 	int err = 0;
 
+	lockdep_assert_held(&d->lock);
 	if (d->across_nodes != across_nodes)
 		err = no_nodes_left(d);
 	if (!err)
@@ -257,6 +260,7 @@ void ksm_domain_set_advisor(struct ksm_domain *d, enum ksm_advisor_mode mode)
 	struct ksm_advisor *advisor = &d->advisor;
 	unsigned long pages = KSM_PAGES_TO_SCAN;
 
+	lockdep_assert_held(&d->lock);
 	if (advisor->mode == mode)
 		return;
 	WRITE_ONCE(advisor->mode, mode);

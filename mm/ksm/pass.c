@@ -651,6 +651,7 @@ bool ksm_pass(struct ksm_domain *d, unsigned int nr_pages)
 {
 	u64 budget = (u64)nr_pages * KSM_SKIPS_PER_PAGE;
 
+	lockdep_assert_held(&d->lock);
 	prune(d);
 	while (budget && likely(!freezing(current))) {
 		cond_resched();

@@ -866,6 +866,7 @@ bool ksm_scan_begin(struct ksm_domain *d, u64 budget)
 	struct ksm_batch *b = d->scanner.batch;
 	struct mm_struct *mm;
 
+	lockdep_assert_held(&d->lock);
 	if (!slot)
 		slot = begin_pass(d);
 	if (!slot)
@@ -935,6 +936,7 @@ unsigned int ksm_scan_end(struct ksm_domain *d)
 {
 	struct ksm_batch *b = d->scanner.batch;
 
+	lockdep_assert_held(&d->lock);
 	WRITE_ONCE(d->pages_scanned, d->pages_scanned + b->nr);
 	if (b->base != NO_ADDRESS) {
 		close_block(b);

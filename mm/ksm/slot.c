@@ -87,6 +87,7 @@ struct ksm_mm_slot *ksm_slots_first(struct ksm_domain *d)
 {
 	struct ksm_slots *slots = &d->slots;
 
+	lockdep_assert_held(&d->lock);
 	spin_lock(&slots->lock);
 	slots->cursor = NULL;
 	if (!list_empty(&slots->list))
@@ -110,6 +111,7 @@ struct ksm_mm_slot *ksm_slots_next(struct ksm_domain *d, bool remove)
 	struct ksm_mm_slot *slot = slots->cursor;
 	struct list_head *next;
 
+	lockdep_assert_held(&d->lock);
 	spin_lock(&slots->lock);
 	next = slot->slot.mm_node.next;
 	slots->cursor = next == &slots->list ? NULL : slot_of(next);
@@ -128,6 +130,7 @@ struct ksm_mm_slot *ksm_slots_next(struct ksm_domain *d, bool remove)
  */
 void ksm_slots_rewind(struct ksm_domain *d)
 {
+	lockdep_assert_held(&d->lock);
 	spin_lock(&d->slots.lock);
 	d->slots.cursor = NULL;
 	spin_unlock(&d->slots.lock);
@@ -212,6 +215,7 @@ void ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
 	struct ksm_block *block;
 	unsigned long nr;
 
+	lockdep_assert_held(&d->lock);
 	if (start >= end)
 		return;
 	xa_for_each_range(&slot->blocks, nr, block, start >> KSM_BLOCK_SHIFT,
