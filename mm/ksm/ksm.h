@@ -591,6 +591,9 @@ void ksm_domain_set_advisor(struct ksm_domain *d, enum ksm_advisor_mode mode);
 
 /* sysfs.c */
 #ifdef CONFIG_SYSFS
+#if IS_ENABLED(CONFIG_KUNIT)
+extern const struct attribute_group ksm_attr_group;
+#endif
 int ksm_sysfs_init(void);
 #else
 static inline int ksm_sysfs_init(void)

@@ -6,6 +6,7 @@
  * Documentation/ABI/testing/sysfs-kernel-mm-ksm.
  */
 
+#include <kunit/visibility.h>
 #include <linux/init.h>
 #include <linux/kobject.h>
 #include <linux/mm.h>
@@ -339,7 +340,7 @@ static struct attribute *ksm_attrs[] = {
 	NULL,
 };
 
-static const struct attribute_group ksm_attr_group = {
+VISIBLE_IF_KUNIT const struct attribute_group ksm_attr_group = {
 	.name = "ksm",
 	.attrs = ksm_attrs,
 };

@@ -22,8 +22,8 @@
 #define PORTION		4096
 
 /* A tree of forks, each of which has two children. */
-#define GENERATIONS	7
-#define BOMBS		3
+#define GENERATIONS	8
+#define BOMBS		4
 #define BOMB_PAGES	16
 
 /* ksmd looks at so many pages once and sleeps. Returns whether it got to the end of a pass. */
