@@ -10,20 +10,20 @@
 
 #define KEY		9000
 
-/* Close to what a process may have by default, 65530. */
-#define VMAS		60000
+/* A third of what a process may have by default. */
+#define VMAS		20000
 
 /* Whatever it takes ksmd to pass by a VMA or a process: less than a page does not. */
 #define PAGES_TO_SCAN	100
 #define PROCESSES	50
 
 /* So many mappings of one content, in portions that memory has room for. */
-#define MAPPINGS	65536
+#define MAPPINGS	16384
 #define PORTION		4096
 
 /* A tree of forks, each of which has two children. */
-#define GENERATIONS	8
-#define BOMBS		4
+#define GENERATIONS	7
+#define BOMBS		3
 #define BOMB_PAGES	16
 
 /* ksmd looks at so many pages once and sleeps. Returns whether it got to the end of a pass. */
