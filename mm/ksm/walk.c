@@ -121,8 +121,8 @@ static bool walk_pud(struct ksm_walk *w, pud_t *pud, unsigned long end)
 static pud_t *find_pud(struct mm_struct *mm, unsigned long address, unsigned long *end)
 {
 	pgd_t *pgd = pgd_offset(mm, address);
+	pud_t *pud, entry;
 	p4d_t *p4d;
-	pud_t *pud;
 
 	*end = pgd_addr_end(address, *end);
 	if (!pgd_present(*pgd))
@@ -133,9 +133,8 @@ static pud_t *find_pud(struct mm_struct *mm, unsigned long address, unsigned lon
 		return NULL;
 	pud = pud_offset(p4d, address);
 	*end = pud_addr_end(address, *end);
-	if (!pud_present(pudp_get(pud)) || pud_leaf(pudp_get(pud)))
-		return NULL;
-	return pud;
+	entry = pudp_get(pud);
+	return pud_present(entry) && !pud_leaf(entry) ? pud : NULL;
 }
 
 /**

@@ -13,7 +13,7 @@
 /* A third of what a process may have by default. */
 #define VMAS		20000
 
-/* Whatever it takes ksmd to pass by a VMA or a process: less than a page does not. */
+/* Few enough that ksmd cannot pass by all of the VMAs, or processes, in one go. */
 #define PAGES_TO_SCAN	100
 #define PROCESSES	50
 
@@ -82,6 +82,7 @@ KSM_TEST(processes_without_pages_count_as_work)
 	for (i = 0; i < PROCESSES; i++)
 		ASSERT_EQ(0, child_start(&c[i]));
 
+	/* Each takes as much as a page. */
 	EXPECT_EQ(0, ends_in_one_go(PROCESSES / 4));
 }
 
