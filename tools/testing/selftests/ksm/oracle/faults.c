@@ -15,6 +15,8 @@
 
 #define DEBUG_DIR		"/sys/kernel/debug/"
 #define MANY_TIMES		"1000000000"
+/* One after the other, all of which fail only if it is no injected failure */
+#define TRIES			1000u
 
 struct setting {
 	const char *file;
@@ -94,18 +96,29 @@ void faults_close(void)
 	undo_all();
 }
 
+/*
+ * What is needed to end the failures can itself fail, and /proc has more than one
+ * errno for that.
+ */
+static void __attribute__((noreturn)) cannot(const char *what)
+{
+	say("cannot %s /proc/self/make-it-fail: errno %d", what, errno);
+	_exit(1);
+}
+
 /* A forked process begins with failing allocations, and with its parent's file. */
 void faults_use(void)
 {
+	unsigned int tries = TRIES;
 	int old = self_fd;
 
 	if (!in_use)
 		return;
 	do {
 		self_fd = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);
-	} while (self_fd < 0 && (errno == ENOMEM || errno == EFAULT));
+	} while (self_fd < 0 && --tries);
 	if (self_fd < 0)
-		_exit(1);
+		cannot("open");
 	faults_off();
 	if (old >= 0)
 		close(old);
@@ -114,15 +127,16 @@ void faults_use(void)
 /* The text can be on a page that has to be brought in first. */
 static void set_self(const char *text)
 {
+	unsigned int tries = TRIES;
 	ssize_t n;
 
 	if (self_fd < 0)
 		return;
 	do {
 		n = pwrite(self_fd, text, 1, 0);
-	} while (n < 0 && errno == EFAULT);
+	} while (n != 1 && --tries);
 	if (n != 1)
-		_exit(1);
+		cannot("write to");
 }
 
 void faults_on(void)

@@ -141,29 +141,53 @@ enum outcome op_map_block(int unused)
 	return outcome;
 }
 
+/* What is mapped where a move left it, or where it failed to go, has no pages. */
+static void note_empty(size_t i, const struct slot *like)
+{
+	bool locked = like->locked;
+
+	slot_mapped(i, like->prot, like->under, like->file);
+	me.slots[i].locked = locked;
+}
+
 static void note_move(size_t to, size_t from, bool leave)
 {
 	struct slot left = me.slots[from];
 
 	slot_moved(to, from);
 	if (leave)
-		slot_mapped(from, left.prot, left.under, left.file);
+		note_empty(from, &left);
 }
 
-/* Which pages a move that failed has moved all the same. */
-static void find_moved(const struct range *from, const struct range *to)
+/*
+ * A kernel that has no memory to unmap what it has moved leaves the empty mapping
+ * and says nothing of it.
+ */
+static bool is_left(size_t i)
 {
-	bool here, there;
+	return opt.faults && slot_is_mapped(i);
+}
+
+static void note_moved(const struct range *from, const struct range *to, bool leave)
+{
+	size_t i;
+
+	faults_off();
+	for (i = 0; i < from->nr; i++)
+		note_move(to->first + i, from->first + i, leave || is_left(from->first + i));
+}
+
+/* The same where a move failed: the pages are back, the mapping can be there still. */
+static void note_not_moved(const struct range *from, const struct range *to)
+{
 	size_t i;
 
 	faults_off();
 	for (i = 0; i < from->nr; i++) {
-		here = slot_is_mapped(from->first + i);
-		there = slot_is_mapped(to->first + i);
-		if (there)
-			note_move(to->first + i, from->first + i, here);
-		else if (!here)
+		if (!slot_is_mapped(from->first + i))
 			report_end("mremap lost the page at %p", slot_mem(from->first + i));
+		if (slot_is_mapped(to->first + i))
+			note_empty(to->first + i, &me.slots[from->first + i]);
 	}
 }
 
@@ -174,7 +198,6 @@ enum outcome op_move(int leave)
 	struct range from, to;
 	enum outcome outcome;
 	void *mem;
-	size_t i;
 
 	if (!range_draw(&to, NEED_HOLE, MAX_MOVE) ||
 	    !range_draw(&from, NEED_MAPPED, to.nr))
@@ -182,10 +205,10 @@ enum outcome op_move(int leave)
 	to = range_at(to.first, from.nr);
 	mem = mremap(from.mem, from.size, from.size, flags, to.mem);
 	outcome = outcome_of(mem == MAP_FAILED ? -1 : 0, LEGAL(EFAULT, EINVAL));
-	if (outcome != OP_DONE)
-		find_moved(&from, &to);
-	for (i = 0; outcome == OP_DONE && i < from.nr; i++)
-		note_move(to.first + i, from.first + i, leave);
+	if (outcome == OP_DONE)
+		note_moved(&from, &to, leave);
+	else
+		note_not_moved(&from, &to);
 	slots_sample(to.first, to.nr, 2);
 	slots_sample(from.first, from.nr, 2);
 	return outcome;
