@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the page table walk, over made-up address spaces: pages that come and
+ * go, holes in the page tables, mappings beside each other, huge pages.
+ */
+
+#include <kunit/test.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/pgtable.h>
+#include <linux/prandom.h>
+#include <linux/uaccess.h>
+
+#include "../ksm.h"
+
+/* More than an upper table of 512 entries leads to, so that a walk comes by at two. */
+#define AREA_BLOCKS	520UL
+/* Where the pages of the random test are. */
+#define MODEL_BLOCKS	4UL
+#define MODEL_PAGES	(MODEL_BLOCKS * KSM_BLOCK_PAGES)
+#define MODEL_STEPS	400
+#define MAX_RANGE	700
+#define BLOCK_SIZE	(1UL << KSM_BLOCK_SHIFT)
+
+/**
+ * struct space - a made-up address space
+ * @start: its address, that of a block
+ * @mapped: the model: which of its first pages there are
+ * @found: which of them a walk has found
+ * @glances: how often a walk had a look at a table
+ * @visits: how often it visited one
+ * @stop: address that the walk is to stop at
+ */
+struct space {
+	unsigned long start;
+	DECLARE_BITMAP(mapped, MODEL_PAGES);
+	DECLARE_BITMAP(found, MODEL_PAGES);
+	unsigned int glances;
+	unsigned int visits;
+	unsigned long stop;
+};
+
+static unsigned long page_at(const struct space *s, unsigned long page)
+{
+	return s->start + page * PAGE_SIZE;
+}
+
+static void touch(struct kunit *test, unsigned long address)
+{
+	char byte = 1;
+
+	KUNIT_ASSERT_EQ(test, copy_to_user((void __user *)address, &byte, 1), 0);
+}
+
+static void advise(struct kunit *test, unsigned long start, unsigned long size, int advice)
+{
+	KUNIT_ASSERT_EQ(test, do_madvise(current->mm, start, size, advice), 0);
+}
+
+static struct vm_area_struct *lock_vma(struct kunit *test)
+{
+	struct space *s = test->priv;
+
+	mmap_read_lock(current->mm);
+	return find_vma(current->mm, s->start);
+}
+
+static void unlock_vma(void)
+{
+	mmap_read_unlock(current->mm);
+}
+
+/* Mark what is found in one mapping. It has to come in order, and no page twice. */
+static void find_in(struct kunit *test, struct vm_area_struct *vma, unsigned long end)
+{
+	struct space *s = test->priv;
+	unsigned long address = vma->vm_start, page;
+
+	for (;; address += PAGE_SIZE) {
+		address = ksm_walk_next(vma, address, end, ksm_match_unshared, NULL);
+		if (address == end)
+			return;
+		page = (address - s->start) >> PAGE_SHIFT;
+		KUNIT_ASSERT_LT(test, page, MODEL_PAGES);
+		KUNIT_ASSERT_FALSE(test, test_and_set_bit(page, s->found));
+	}
+}
+
+static void expect_model(struct kunit *test)
+{
+	struct space *s = test->priv;
+	unsigned long end = page_at(s, MODEL_PAGES);
+	struct vm_area_struct *vma;
+
+	VMA_ITERATOR(vmi, current->mm, s->start);
+
+	bitmap_zero(s->found, MODEL_PAGES);
+	mmap_read_lock(current->mm);
+	for_each_vma_range(vmi, vma, end)
+		find_in(test, vma, min(vma->vm_end, end));
+	mmap_read_unlock(current->mm);
+	KUNIT_ASSERT_TRUE(test, bitmap_equal(s->found, s->mapped, MODEL_PAGES));
+}
+
+/* A fault, a page that goes, a range that goes, or a border between mappings. */
+static void random_step(struct kunit *test, struct rnd_state *rnd)
+{
+	struct space *s = test->priv;
+	unsigned long page = prandom_u32_state(rnd) % MODEL_PAGES;
+	unsigned long nr = min(1 + prandom_u32_state(rnd) % MAX_RANGE, MODEL_PAGES - page);
+
+	switch (prandom_u32_state(rnd) % 16) {
+	case 0:
+		advise(test, page_at(s, page), nr * PAGE_SIZE, MADV_DONTNEED);
+		bitmap_clear(s->mapped, page, nr);
+		break;
+	case 1:
+		advise(test, page_at(s, page), nr * PAGE_SIZE, MADV_DONTDUMP);
+		break;
+	case 2:
+		advise(test, page_at(s, page), nr * PAGE_SIZE, MADV_DODUMP);
+		break;
+	default:
+		for (nr = min(nr, 5); nr--; page++) {
+			touch(test, page_at(s, page));
+			__set_bit(page, s->mapped);
+		}
+	}
+}
+
+static void random_pages_are_found_as_the_model_says(struct kunit *test)
+{
+	struct rnd_state rnd;
+	int step;
+
+	prandom_seed_state(&rnd, 20261126);
+	for (step = 0; step < MODEL_STEPS; step++) {
+		random_step(test, &rnd);
+		expect_model(test);
+	}
+}
+
+static enum ksm_glance count_glances(struct ksm_table *table, void *private)
+{
+	struct space *s = private;
+
+	s->glances++;
+	return table->start == s->stop ? KSM_STOP : KSM_VISIT;
+}
+
+static enum ksm_glance pass_over(struct ksm_table *table, void *private)
+{
+	struct space *s = private;
+
+	s->glances++;
+	table->end = min(table->start + 8 * BLOCK_SIZE, table->limit);
+	return KSM_PASS_OVER;
+}
+
+static bool count_visits(struct ksm_table *table, void *private)
+{
+	struct space *s = private;
+
+	s->visits++;
+	if (table->start <= s->stop && s->stop < table->end) {
+		table->end = s->stop;
+		return false;
+	}
+	return true;
+}
+
+static const struct ksm_walk_ops counting_ops = {
+	.glance	= count_glances,
+	.visit	= count_visits,
+};
+
+static const struct ksm_walk_ops visiting_ops = {
+	.visit	= count_visits,
+};
+
+static const struct ksm_walk_ops passing_ops = {
+	.glance	= pass_over,
+	.visit	= count_visits,
+};
+
+/* Walk the whole area; tells how many pages it has come by. */
+static unsigned long walk(struct kunit *test, const struct ksm_walk_ops *ops)
+{
+	struct space *s = test->priv;
+	unsigned long end = s->start + AREA_BLOCKS * BLOCK_SIZE;
+	struct vm_area_struct *vma = lock_vma(test);
+	unsigned long reached;
+
+	s->glances = 0;
+	s->visits = 0;
+	reached = ksm_walk_range(vma, s->start, end, ops, s);
+	unlock_vma();
+	return (reached - s->start) >> PAGE_SHIFT;
+}
+
+static void what_has_no_page_table_is_not_visited(struct kunit *test)
+{
+	struct space *s = test->priv;
+
+	KUNIT_EXPECT_EQ(test, walk(test, &counting_ops), AREA_BLOCKS * KSM_BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, s->visits, 0);
+	touch(test, s->start + 3 * BLOCK_SIZE);
+	touch(test, s->start + (AREA_BLOCKS - 1) * BLOCK_SIZE);
+	KUNIT_EXPECT_EQ(test, walk(test, &counting_ops), AREA_BLOCKS * KSM_BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, s->visits, s->glances);
+	KUNIT_EXPECT_EQ(test, s->visits, 2);
+}
+
+static void a_visit_can_end_the_walk(struct kunit *test)
+{
+	struct space *s = test->priv;
+
+	touch(test, s->start);
+	touch(test, s->start + BLOCK_SIZE);
+	s->stop = page_at(s, KSM_BLOCK_PAGES + 7);
+	KUNIT_EXPECT_EQ(test, walk(test, &visiting_ops), KSM_BLOCK_PAGES + 7);
+	KUNIT_EXPECT_EQ(test, s->visits, 2);
+}
+
+static void a_glance_can_end_the_walk(struct kunit *test)
+{
+	struct space *s = test->priv;
+
+	touch(test, s->start);
+	touch(test, s->start + BLOCK_SIZE);
+	s->stop = s->start + BLOCK_SIZE;
+	KUNIT_EXPECT_EQ(test, walk(test, &counting_ops), KSM_BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, s->visits, 1);
+}
+
+static void a_glance_can_pass_over_many_tables(struct kunit *test)
+{
+	struct space *s = test->priv;
+	unsigned long block;
+
+	for (block = 0; block < 16; block++)
+		touch(test, s->start + block * BLOCK_SIZE);
+	KUNIT_EXPECT_EQ(test, walk(test, &passing_ops), AREA_BLOCKS * KSM_BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, s->visits, 0);
+	/* Two, unless an upper table ends in between. */
+	KUNIT_EXPECT_LE(test, s->glances, 3);
+}
+
+/* Whoever begins in the midst of a block comes to its end first. */
+static void a_walk_begins_where_it_is_said(struct kunit *test)
+{
+	struct space *s = test->priv;
+	struct vm_area_struct *vma;
+	struct page *page = NULL;
+	unsigned long address;
+
+	touch(test, page_at(s, 5));
+	touch(test, page_at(s, 9));
+	vma = lock_vma(test);
+	address = ksm_walk_next(vma, page_at(s, 6), page_at(s, 12), ksm_match_unshared, &page);
+	KUNIT_EXPECT_EQ(test, address, page_at(s, 9));
+	KUNIT_EXPECT_NOT_NULL(test, page);
+	if (page)
+		put_page(page);
+	KUNIT_EXPECT_EQ(test, ksm_walk_next(vma, page_at(s, 6), page_at(s, 9),
+					    ksm_match_unshared, NULL), page_at(s, 9));
+	unlock_vma();
+}
+
+/* What is read and was never written maps the zero page, which is no page of its own. */
+static void the_zero_page_is_not_anonymous(struct kunit *test)
+{
+	struct space *s = test->priv;
+	char byte;
+
+	KUNIT_ASSERT_EQ(test, copy_from_user(&byte, (void __user *)s->start, 1), 0);
+	expect_model(test);
+}
+
+static void a_huge_page_is_found_page_by_page(struct kunit *test)
+{
+	struct space *s = test->priv;
+	unsigned long start = ALIGN(s->start, PMD_SIZE);
+	unsigned long from = (start - s->start) >> PAGE_SHIFT;
+
+	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) || PMD_SIZE > 2 * BLOCK_SIZE)
+		kunit_skip(test, "no huge pages here, or ones of another size");
+	advise(test, start, PMD_SIZE, MADV_HUGEPAGE);
+	touch(test, start);
+	bitmap_set(s->mapped, from, PMD_SIZE / PAGE_SIZE);
+	expect_model(test);
+	/* One page goes: the others are mapped one by one then. */
+	advise(test, start + 3 * PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
+	__clear_bit(from + 3, s->mapped);
+	expect_model(test);
+}
+
+static int walk_test_init(struct kunit *test)
+{
+	unsigned long size = (AREA_BLOCKS + 1) * BLOCK_SIZE;
+	struct space *s = kunit_kzalloc(test, sizeof(*s), GFP_KERNEL);
+	unsigned long address;
+
+	KUNIT_ASSERT_NOT_NULL(test, s);
+	test->priv = s;
+	address = kunit_vm_mmap(test, NULL, 0, size, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(address));
+	s->start = ALIGN(address, BLOCK_SIZE);
+	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		advise(test, address, size, MADV_NOHUGEPAGE);
+	return 0;
+}
+
+static struct kunit_case walk_test_cases[] = {
+	KUNIT_CASE(random_pages_are_found_as_the_model_says),
+	KUNIT_CASE(what_has_no_page_table_is_not_visited),
+	KUNIT_CASE(a_visit_can_end_the_walk),
+	KUNIT_CASE(a_glance_can_end_the_walk),
+	KUNIT_CASE(a_glance_can_pass_over_many_tables),
+	KUNIT_CASE(a_walk_begins_where_it_is_said),
+	KUNIT_CASE(the_zero_page_is_not_anonymous),
+	KUNIT_CASE(a_huge_page_is_found_page_by_page),
+	{}
+};
+
+static struct kunit_suite walk_test_suite = {
+	.name = "ksm_walk",
+	.init = walk_test_init,
+	.test_cases = walk_test_cases,
+};
+
+kunit_test_suite(walk_test_suite);
