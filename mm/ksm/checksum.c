@@ -22,6 +22,8 @@
  * first: that takes one access for other pages, and no multiplication for these.
  */
 
+#include <kunit/static_stub.h>
+
 #include <linux/cache.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
@@ -150,9 +152,11 @@ static u64 __init hash_of_zero(void)
  */
 u64 ksm_checksum(struct page *page)
 {
-	const u64 *word = kmap_local_page(page);
 	u64 checksum = zero_checksum;
+	const u64 *word;
 
+	KUNIT_STATIC_STUB_REDIRECT(ksm_checksum, page);
+	word = kmap_local_page(page);
 	if (!is_zero(word))
 		checksum = hash(word) >> (64 - KSM_CHECKSUM_BITS);
 	kunmap_local(word);
@@ -237,6 +241,7 @@ bool ksm_same_bytes(struct page *page, struct page *other)
 	const u64 *a, *b;
 	bool same;
 
+	KUNIT_STATIC_STUB_REDIRECT(ksm_same_bytes, page, other);
 	if (is_tagged(page))
 		return false;
 	if (is_zero_pfn(page_to_pfn(other)))

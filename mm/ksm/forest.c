@@ -64,15 +64,14 @@ static void replant(struct ksm_forest *forest, ksm_checksum_of_t checksum_of,
 	if (!new.tree)
 		return;
 	new.bits = ilog2(trees);
-	new.nr = forest->nr;
 	for (i = 0; i < 1UL << forest->bits; i++) {
 		move_nodes(&forest->tree[i], &new, checksum_of, less);
 		cond_resched();
 	}
 	forest_free(forest);
-	*forest = new;
-	if (trees == 1)
-		forest->tree = &forest->single;
+	forest->single = new.single;
+	forest->tree = trees == 1 ? &forest->single : new.tree;
+	forest->bits = new.bits;
 }
 
 /**

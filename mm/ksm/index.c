@@ -195,8 +195,8 @@ static void count_dups(struct ksm_index *index, struct ksm_stable_node *node,
 	else
 		pair = !same_key(node, rb_next(next));
 
-	index->chains += pair ? sign : 0;
-	index->dups += pair ? 2 * sign : sign;
+	ksm_count(index->chains, pair ? sign : 0);
+	ksm_count(index->dups, pair ? 2 * sign : sign);
 }
 
 static bool wants_watch(const struct ksm_stable_node *node)
@@ -214,27 +214,27 @@ static void watch_node(struct ksm_index *index, struct ksm_stable_node *node)
 
 static void plant_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
-	index->stable.nr++;
+	ksm_count(index->stable.nr, 1);
 	rb_add(&node->rb, ksm_forest_tree(&index->stable, node->key.checksum),
 	       stable_less);
 }
 
 static void uproot_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
-	index->stable.nr--;
+	ksm_count(index->stable.nr, -1);
 	rb_erase(&node->rb, ksm_forest_tree(&index->stable, node->key.checksum));
 }
 
 static void plant_item(struct ksm_index *index, struct ksm_rmap_item *item)
 {
-	index->unstable.nr++;
+	ksm_count(index->unstable.nr, 1);
 	rb_add(&item->rb, ksm_forest_tree(&index->unstable, item->key.checksum),
 	       unstable_less);
 }
 
 static void uproot_item(struct ksm_index *index, struct ksm_rmap_item *item)
 {
-	index->unstable.nr--;
+	ksm_count(index->unstable.nr, -1);
 	rb_erase(&item->rb, ksm_forest_tree(&index->unstable, item->key.checksum));
 }
 
@@ -303,10 +303,10 @@ void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
 	item->node = node;
 	hlist_add_head(&item->link, &node->items);
 	if (node->nr_items++)
-		index->pages_sharing++;
+		ksm_count(index->pages_sharing, 1);
 	else
-		index->pages_shared++;
-	item->mm->ksm_merging_pages++;
+		ksm_count(index->pages_shared, 1);
+	ksm_count(item->mm->ksm_merging_pages, 1);
 	settle_node(index, node);
 }
 
@@ -324,10 +324,10 @@ void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item)
 
 	hlist_del(&item->link);
 	if (--node->nr_items)
-		index->pages_sharing--;
+		ksm_count(index->pages_sharing, -1);
 	else
-		index->pages_shared--;
-	item->mm->ksm_merging_pages--;
+		ksm_count(index->pages_shared, -1);
+	ksm_count(item->mm->ksm_merging_pages, -1);
 	put_anon_vma(item->anon_vma);
 	item->state = KSM_ITEM_LOOSE;
 	item->key = node->key;

@@ -816,6 +816,13 @@ unsigned int ksm_advisor_end(struct ksm_advisor *advisor, u64 now, u64 cpu,
 			     unsigned int pages);
 
 /**
+ * ksm_count() - change a counter that others read without a lock
+ * @counter: counter that nobody else changes meanwhile
+ * @n: how many come; negative if they go
+ */
+#define ksm_count(counter, n)	WRITE_ONCE(counter, (counter) + (n))
+
+/**
  * ksm_exiting() - is an mm past its last user?
  * @mm: mm that the caller keeps by mm_count
  *

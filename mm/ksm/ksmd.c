@@ -216,7 +216,7 @@ int ksm_domain_set_max_sharing(struct ksm_domain *d, int max_sharing)
 	if (d->index.max_sharing != max_sharing)
 		err = no_nodes_left(d);
 	if (!err)
-		d->index.max_sharing = max_sharing;
+		WRITE_ONCE(d->index.max_sharing, max_sharing);
 	return err;
 }
 
@@ -235,7 +235,7 @@ int ksm_domain_set_across_nodes(struct ksm_domain *d, bool across_nodes)
 	if (d->across_nodes != across_nodes)
 		err = no_nodes_left(d);
 	if (!err)
-		d->across_nodes = across_nodes;
+		WRITE_ONCE(d->across_nodes, across_nodes);
 	return err;
 }
 

@@ -6,7 +6,9 @@
  * They work on the one domain that there is, while ksmd waits, and leave it empty.
  */
 
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
+#include <kunit/test-bug.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/slab.h>
@@ -29,11 +31,15 @@
  * @start: address
  * @buffer: a page, to compare with
  * @zero_pages: the knob as it was
+ * @checksum: what weak_checksum() gives all pages
+ * @compares: how often counted_same_bytes() has compared pages
  */
 struct area {
 	unsigned long start;
 	u32 *buffer;
 	bool zero_pages;
+	u64 checksum;
+	unsigned long compares;
 };
 
 static unsigned long page_address_of(struct kunit *test, unsigned int page)
@@ -247,6 +253,76 @@ static void an_offer_behind_the_back_of_a_pass_is_not_lost(struct kunit *test)
 	expect_shared(test, 1, 1);
 }
 
+/* As if somebody had found out how to make them. */
+static u64 weak_checksum(struct page *page)
+{
+	struct area *area = kunit_get_current_test()->priv;
+
+	return area->checksum;
+}
+
+static bool counted_same_bytes(struct page *page, struct page *other)
+{
+	struct area *area = kunit_get_current_test()->priv;
+
+	area->compares++;
+	return !memcmp(page_address(page), page_address(other), PAGE_SIZE);
+}
+
+static void give_all_pages(struct kunit *test, u64 checksum)
+{
+	struct area *area = test->priv;
+
+	area->checksum = checksum;
+	kunit_activate_static_stub(test, ksm_checksum, weak_checksum);
+}
+
+static void equal_checksums_merge_nothing_wrong(struct kunit *test)
+{
+	unsigned int page;
+
+	give_all_pages(test, 1);
+	for (page = 0; page < 120; page++)
+		fill_page(test, page, page % 40 + 1);
+	run_passes(20);
+	/* Each passes by at its twins sooner or later. */
+	expect_shared(test, 40, 80);
+	for (page = 0; page < 120; page++)
+		expect_page(test, page, page % 40 + 1);
+}
+
+static void equal_checksums_cost_so_many_compares(struct kunit *test)
+{
+	struct area *area = test->priv;
+	unsigned int page;
+
+	give_all_pages(test, 1);
+	kunit_activate_static_stub(test, ksm_same_bytes, counted_same_bytes);
+	for (page = 0; page < 500; page++)
+		fill_page(test, page, page + 1);
+	run_passes(2);
+	area->compares = 0;
+	run_passes(4);
+	KUNIT_EXPECT_GT(test, area->compares, 0);
+	KUNIT_EXPECT_LE(test, area->compares, 4 * 500 * KSM_MAX_COMPARES);
+}
+
+static void the_checksum_of_zeroes_makes_no_zero_page(struct kunit *test)
+{
+	unsigned long before = atomic_long_read(&ksm_zero_pages);
+
+	ksm_domain.zero_pages = true;
+	give_all_pages(test, ksm_checksum_of_zero());
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, 0);
+	fill_page(test, 2, NEW_BYTES);
+	run_passes(4);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_zero_pages), before + 1);
+	expect_page(test, 0, OLD_BYTES);
+	expect_page(test, 1, 0);
+	expect_page(test, 2, NEW_BYTES);
+}
+
 static int pages_test_init(struct kunit *test)
 {
 	struct area *area = kunit_kzalloc(test, sizeof(*area), GFP_KERNEL);
@@ -290,6 +366,9 @@ static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(a_shared_page_that_went_is_forgotten),
 	KUNIT_CASE(run_2_undoes_everything),
 	KUNIT_CASE(an_offer_behind_the_back_of_a_pass_is_not_lost),
+	KUNIT_CASE(equal_checksums_merge_nothing_wrong),
+	KUNIT_CASE(equal_checksums_cost_so_many_compares),
+	KUNIT_CASE(the_checksum_of_zeroes_makes_no_zero_page),
 	{}
 };
 
