@@ -8,9 +8,10 @@
  * Authentication on 64-Bit Architectures", SAC 2006). It takes one multiplication for 16
  * bytes, where xxh64 takes four, and none of them waits for another. SipHash makes of the
  * sums what nobody can foresee (J.-P. Aumasson and D. J. Bernstein, "SipHash: a fast
- * short-input PRF", 2012). So whoever does not know the secret, which is drawn at boot,
- * cannot make two pages of equal checksums more often than by chance. With xxh64, whatever
- * its seed, one could; it is used only where words of 64 bits are not multiplied at once.
+ * short-input PRF", 2012). So whoever does not know the secret, which is drawn at boot from
+ * what the kernel has for random numbers by then, cannot make two pages of equal checksums
+ * more often than by chance. With xxh64, whatever its seed, one could; it is used only
+ * where words of 64 bits are not multiplied at once.
  *
  * A page is four messages to NH, each made of a quarter of each cache line, so that a
  * secret word once loaded serves four times; and their sums are another message. NH adds

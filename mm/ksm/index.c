@@ -27,6 +27,13 @@
 #include "../internal.h"
 #include "ksm.h"
 
+/*
+ * VMAs that are looked at before an item becomes an orphan, so that a crowd of forked
+ * processes does not hold ksmd up at each page. What was taken for needed in vain, the
+ * next pass frees.
+ */
+#define KSM_MAX_VMAS	64
+
 /* A page can be merged another time: memory is not fought for. */
 #define KSM_GFP	(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
 
@@ -195,8 +202,8 @@ static void count_dups(struct ksm_index *index, struct ksm_stable_node *node,
 	else
 		pair = !same_key(node, rb_next(next));
 
-	ksm_count(index->chains, pair ? sign : 0);
-	ksm_count(index->dups, pair ? 2 * sign : sign);
+	ksm_count(&index->chains, pair ? sign : 0);
+	ksm_count(&index->dups, pair ? 2 * sign : sign);
 }
 
 static bool wants_watch(const struct ksm_stable_node *node)
@@ -214,27 +221,27 @@ static void watch_node(struct ksm_index *index, struct ksm_stable_node *node)
 
 static void plant_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
-	ksm_count(index->stable.nr, 1);
+	ksm_count(&index->stable.nr, 1);
 	rb_add(&node->rb, ksm_forest_tree(&index->stable, node->key.checksum),
 	       stable_less);
 }
 
 static void uproot_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
-	ksm_count(index->stable.nr, -1);
+	ksm_count(&index->stable.nr, -1);
 	rb_erase(&node->rb, ksm_forest_tree(&index->stable, node->key.checksum));
 }
 
 static void plant_item(struct ksm_index *index, struct ksm_rmap_item *item)
 {
-	ksm_count(index->unstable.nr, 1);
+	ksm_count(&index->unstable.nr, 1);
 	rb_add(&item->rb, ksm_forest_tree(&index->unstable, item->key.checksum),
 	       unstable_less);
 }
 
 static void uproot_item(struct ksm_index *index, struct ksm_rmap_item *item)
 {
-	ksm_count(index->unstable.nr, -1);
+	ksm_count(&index->unstable.nr, -1);
 	rb_erase(&item->rb, ksm_forest_tree(&index->unstable, item->key.checksum));
 }
 
@@ -303,10 +310,10 @@ void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
 	item->node = node;
 	hlist_add_head(&item->link, &node->items);
 	if (node->nr_items++)
-		ksm_count(index->pages_sharing, 1);
+		ksm_count(&index->pages_sharing, 1);
 	else
-		ksm_count(index->pages_shared, 1);
-	ksm_count(item->mm->ksm_merging_pages, 1);
+		ksm_count(&index->pages_shared, 1);
+	ksm_count(&item->mm->ksm_merging_pages, 1);
 	settle_node(index, node);
 }
 
@@ -324,10 +331,10 @@ void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item)
 
 	hlist_del(&item->link);
 	if (--node->nr_items)
-		ksm_count(index->pages_sharing, -1);
+		ksm_count(&index->pages_sharing, -1);
 	else
-		ksm_count(index->pages_shared, -1);
-	ksm_count(item->mm->ksm_merging_pages, -1);
+		ksm_count(&index->pages_shared, -1);
+	ksm_count(&item->mm->ksm_merging_pages, -1);
 	put_anon_vma(item->anon_vma);
 	item->state = KSM_ITEM_LOOSE;
 	item->key = node->key;
@@ -457,7 +464,7 @@ static int free_stable(struct ksm_index *index, struct ksm_rmap_item *item,
 
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
-	if (folio && ksm_item_needed(item, folio)) {
+	if (folio && ksm_item_needed(item, folio, KSM_MAX_VMAS)) {
 		make_orphan(index, item);
 	} else {
 		if (folio)
@@ -715,7 +722,7 @@ struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 	return NULL;
 }
 
-/* ksmd has met the mappings that these were kept for, or they are gone. */
+/* ksmd has met the mappings that these were kept for, or they are gone, or never were. */
 static void prune_orphans(struct ksm_index *index, struct ksm_stable_node *node,
 			  struct folio *folio)
 {
@@ -723,7 +730,7 @@ static void prune_orphans(struct ksm_index *index, struct ksm_stable_node *node,
 	struct hlist_node *next;
 
 	hlist_for_each_entry_safe(orphan, next, &node->orphans, link) {
-		if (!ksm_item_needed(orphan, folio))
+		if (!ksm_item_needed(orphan, folio, UINT_MAX))
 			free_orphan(orphan);
 		cond_resched();
 	}

@@ -219,7 +219,7 @@ static void make_ksm_page(struct ksm_index *index, struct ksm_rmap_item *item,
 	node->kpfn = folio_pfn(folio);
 	node->key = item->key;
 	node->zero = item->key.checksum == ksm_checksum_of_zero() &&
-		     ksm_is_zero(&folio->page);
+		     ksm_same_bytes(&folio->page, ZERO_PAGE(0));
 	ksm_index_add_node(index, node);
 	append(index, node, item, vma, anon_vma);
 	ksm_folio_set_node(folio, node);

@@ -806,7 +806,7 @@ void ksm_mmap_lock(struct mm_struct *mm);
 struct vm_area_struct *ksm_vma_lock(struct mm_struct *mm, unsigned long address);
 void ksm_vma_unlock(struct vm_area_struct *vma);
 struct page *ksm_page_at(struct mm_struct *mm, unsigned long address);
-bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio);
+bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned int vmas);
 
 /* advisor.c */
 void ksm_advisor_init(struct ksm_advisor *advisor);
@@ -820,7 +820,10 @@ unsigned int ksm_advisor_end(struct ksm_advisor *advisor, u64 now, u64 cpu,
  * @counter: counter that nobody else changes meanwhile
  * @n: how many come; negative if they go
  */
-#define ksm_count(counter, n)	WRITE_ONCE(counter, (counter) + (n))
+static inline void ksm_count(unsigned long *counter, long n)
+{
+	WRITE_ONCE(*counter, *counter + n);
+}
 
 /**
  * ksm_exiting() - is an mm past its last user?

@@ -78,8 +78,9 @@ static void ksmd_pause(struct ksm_domain *d, bool pass_ended)
 
 	if (pass_ended && time_before_eq(jiffies, d->scanner.begun))
 		pause = max(pause, 1UL);
-	/* A sleep of no time does not freeze. */
+	/* A sleep of no time neither freezes nor lets others run. */
 	try_to_freeze();
+	cond_resched();
 	wait_event_freezable_timeout(d->pause,
 				     millisecs != READ_ONCE(d->sleep_millisecs),
 				     pause);
@@ -161,7 +162,7 @@ static int unmerge_all(struct ksm_domain *d)
 	ksm_index_clear(&d->index);
 	ksm_index_fit(&d->index);
 	ksm_filter_clear(&d->scanner.filter);
-	d->scanner.passes = 0;
+	WRITE_ONCE(d->scanner.passes, 0);
 	return 0;
 }
 
@@ -266,7 +267,7 @@ void ksm_domain_set_advisor(struct ksm_domain *d, enum ksm_advisor_mode mode)
 	WRITE_ONCE(advisor->mode, mode);
 	ksm_advisor_interrupt(advisor);
 	if (mode == KSM_ADVISOR_SCAN_TIME)
-		pages = min_t(unsigned long, advisor->min_pages, UINT_MAX);
+		pages = clamp(READ_ONCE(advisor->min_pages), 1UL, UINT_MAX);
 	WRITE_ONCE(d->pages_to_scan, pages);
 }
 

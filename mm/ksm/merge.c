@@ -118,6 +118,7 @@ static bool frozen_get(struct ksm_frozen *f, struct vm_area_struct *vma,
 {
 	struct ksm_merge *m;
 
+	ksm_vma_assert_locked(vma);
 	f->vma = vma;
 	f->start = merge->address;
 	mmu_notifier_range_init(&f->range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm, f->start,

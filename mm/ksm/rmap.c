@@ -24,7 +24,6 @@
 
 /* A crowd of forked processes is not to make ksmd, or a fault, look for long. */
 #define KSM_MAX_ANCHORS	1024
-#define KSM_MAX_VMAS	64
 /* For a writer that was woken to take the lock. */
 #define KSM_GIVE_WAY_USECS	50
 
@@ -128,6 +127,7 @@ struct folio *ksm_node_folio(struct ksm_stable_node *node,
 	u16 moves;
 	int err;
 
+	might_sleep_if(lock == KSM_FOLIO_LOCK);
 	do {
 		/* Pairs with the release in folio_migrate_ksm(). */
 		moves = smp_load_acquire(&node->moves);
@@ -317,6 +317,12 @@ static bool node_covers(struct ksm_stable_node *node,
 	return false;
 }
 
+/* Whoever allows more mappings of a page wants more to be looked at, too. */
+static int max_anchors(void)
+{
+	return max(KSM_MAX_ANCHORS, READ_ONCE(ksm_domain.index.max_sharing));
+}
+
 static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
 		      unsigned long addr)
 {
@@ -332,18 +338,19 @@ static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
  * ksm_item_needed() - is a mapping found through this rmap_item only?
  * @item: stable item or orphan, whose own mapping is gone or is not to count
  * @folio: its node's page; locked, so that it is not being migrated
+ * @vmas: how many VMAs are to be looked at
  *
  * A fork may have made mappings that ksmd has not met yet. A fork under
  * way is no trouble: a child's VMA is visited after its parent's, so either the
  * parent still has the mapping, or the child has it already.
  *
  * Return: whether some VMA maps the page that a walk without @item would miss; or
- * that might, if it takes too long to find out: an orphan too many does no harm.
+ * that might, if it takes more to find out. An orphan too many does no harm for a while.
  */
-bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio)
+bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned int vmas)
 {
 	struct anon_vma *anon_vma = item->anon_vma;
-	int vmas = KSM_MAX_VMAS, budget = KSM_MAX_ANCHORS;
+	int budget = max_anchors();
 	struct anon_vma_chain *avc;
 	bool needed = false;
 
@@ -375,7 +382,7 @@ static bool swapin_as_is(struct folio *folio, struct vm_area_struct *vma,
 {
 	struct anon_vma *anon_vma = folio_anon_vma(folio);
 	struct ksm_stable_node *node;
-	int budget = KSM_MAX_ANCHORS;
+	int budget = max_anchors();
 
 	if (folio_test_large(folio))
 		return true;

@@ -840,7 +840,7 @@ static void end_pass(struct ksm_domain *d)
 {
 	WARN_ON_ONCE(!ksm_index_validate(&d->index));
 	trace_ksm_stop_scan(d->scanner.passes, d->nr_pages);
-	ksm_count(d->scanner.passes, 1);
+	ksm_count(&d->scanner.passes, 1);
 	take_advice(d);
 	ksm_index_fit(&d->index);
 	/* ksmd may sleep for long now. */
@@ -879,7 +879,7 @@ bool ksm_scan_begin(struct ksm_domain *d, u64 budget)
 	mmgrab(mm);
 	step(d, slot);
 	mmdrop(mm);
-	ksm_count(d->pages_skipped, b->skipped);
+	ksm_count(&d->pages_skipped, b->skipped);
 	if (d->slots.cursor)
 		return true;
 	end_pass(d);
@@ -937,7 +937,7 @@ unsigned int ksm_scan_end(struct ksm_domain *d)
 	struct ksm_batch *b = d->scanner.batch;
 
 	lockdep_assert_held(&d->lock);
-	ksm_count(d->pages_scanned, b->nr);
+	ksm_count(&d->pages_scanned, b->nr);
 	if (b->base != NO_ADDRESS) {
 		close_block(b);
 		clear_room(b);

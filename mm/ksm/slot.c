@@ -151,9 +151,9 @@ void ksm_slot_set(struct ksm_domain *d, struct ksm_mm_slot *slot, u64 *entry,
 	const u64 quiet = KSM_ENTRY_SUM | KSM_ENTRY_QUIET;
 	int pages = !!value - !!*entry;
 
-	ksm_count(d->nr_pages, pages);
-	ksm_count(slot->slot.mm->ksm_rmap_items, pages);
-	ksm_count(d->nr_quiet, ((value & quiet) == quiet) - ((*entry & quiet) == quiet));
+	ksm_count(&d->nr_pages, pages);
+	ksm_count(&slot->slot.mm->ksm_rmap_items, pages);
+	ksm_count(&d->nr_quiet, ((value & quiet) == quiet) - ((*entry & quiet) == quiet));
 	*entry = value;
 }
 

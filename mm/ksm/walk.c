@@ -189,8 +189,9 @@ static bool clear_table_young(const struct ksm_table *t)
 	if (!pmd_young(pmd))
 		return false;
 	ptl = pmd_lock(t->vma->vm_mm, t->pmd);
-	/* The bit of a huge mapping is not ours to clear here. */
-	young = pmd_trans_huge(pmdp_get(t->pmd)) ||
+	pmd = pmdp_get(t->pmd);
+	/* The bit of a huge mapping, present or on the move, is not ours to clear here. */
+	young = !pmd_present(pmd) || pmd_trans_huge(pmd) ||
 		pmdp_test_and_clear_young(t->vma, t->start & PMD_MASK, t->pmd);
 	spin_unlock(ptl);
 	return young;

@@ -5,6 +5,7 @@
  */
 
 #include <kunit/test.h>
+#include <linux/bits.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pgtable.h>
@@ -20,7 +21,7 @@
 #define MODEL_PAGES	(MODEL_BLOCKS * KSM_BLOCK_PAGES)
 #define MODEL_STEPS	400
 #define MAX_RANGE	700
-#define BLOCK_SIZE	(1UL << KSM_BLOCK_SHIFT)
+#define BLOCK_BYTES	BIT(KSM_BLOCK_SHIFT)
 
 /**
  * struct space - a made-up address space
@@ -153,7 +154,7 @@ static enum ksm_glance pass_over(struct ksm_table *table, void *private)
 	struct space *s = private;
 
 	s->glances++;
-	table->end = min(table->start + 8 * BLOCK_SIZE, table->limit);
+	table->end = min(table->start + 8 * BLOCK_BYTES, table->limit);
 	return KSM_PASS_OVER;
 }
 
@@ -187,7 +188,7 @@ static const struct ksm_walk_ops passing_ops = {
 static unsigned long walk(struct kunit *test, const struct ksm_walk_ops *ops)
 {
 	struct space *s = test->priv;
-	unsigned long end = s->start + AREA_BLOCKS * BLOCK_SIZE;
+	unsigned long end = s->start + AREA_BLOCKS * BLOCK_BYTES;
 	struct vm_area_struct *vma = lock_vma(test);
 	unsigned long reached;
 
@@ -204,8 +205,8 @@ static void what_has_no_page_table_is_not_visited(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, walk(test, &counting_ops), AREA_BLOCKS * KSM_BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, s->visits, 0);
-	touch(test, s->start + 3 * BLOCK_SIZE);
-	touch(test, s->start + (AREA_BLOCKS - 1) * BLOCK_SIZE);
+	touch(test, s->start + 3 * BLOCK_BYTES);
+	touch(test, s->start + (AREA_BLOCKS - 1) * BLOCK_BYTES);
 	KUNIT_EXPECT_EQ(test, walk(test, &counting_ops), AREA_BLOCKS * KSM_BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, s->visits, s->glances);
 	KUNIT_EXPECT_EQ(test, s->visits, 2);
@@ -216,7 +217,7 @@ static void a_visit_can_end_the_walk(struct kunit *test)
 	struct space *s = test->priv;
 
 	touch(test, s->start);
-	touch(test, s->start + BLOCK_SIZE);
+	touch(test, s->start + BLOCK_BYTES);
 	s->stop = page_at(s, KSM_BLOCK_PAGES + 7);
 	KUNIT_EXPECT_EQ(test, walk(test, &visiting_ops), KSM_BLOCK_PAGES + 7);
 	KUNIT_EXPECT_EQ(test, s->visits, 2);
@@ -227,8 +228,8 @@ static void a_glance_can_end_the_walk(struct kunit *test)
 	struct space *s = test->priv;
 
 	touch(test, s->start);
-	touch(test, s->start + BLOCK_SIZE);
-	s->stop = s->start + BLOCK_SIZE;
+	touch(test, s->start + BLOCK_BYTES);
+	s->stop = s->start + BLOCK_BYTES;
 	KUNIT_EXPECT_EQ(test, walk(test, &counting_ops), KSM_BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, s->visits, 1);
 }
@@ -239,7 +240,7 @@ static void a_glance_can_pass_over_many_tables(struct kunit *test)
 	unsigned long block;
 
 	for (block = 0; block < 16; block++)
-		touch(test, s->start + block * BLOCK_SIZE);
+		touch(test, s->start + block * BLOCK_BYTES);
 	KUNIT_EXPECT_EQ(test, walk(test, &passing_ops), AREA_BLOCKS * KSM_BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, s->visits, 0);
 	/* Two, unless an upper table ends in between. */
@@ -283,7 +284,7 @@ static void a_huge_page_is_found_page_by_page(struct kunit *test)
 	unsigned long start = ALIGN(s->start, PMD_SIZE);
 	unsigned long from = (start - s->start) >> PAGE_SHIFT;
 
-	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) || PMD_SIZE > 2 * BLOCK_SIZE)
+	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) || PMD_SIZE > 2 * BLOCK_BYTES)
 		kunit_skip(test, "no huge pages here, or ones of another size");
 	advise(test, start, PMD_SIZE, MADV_HUGEPAGE);
 	touch(test, start);
@@ -297,7 +298,7 @@ static void a_huge_page_is_found_page_by_page(struct kunit *test)
 
 static int walk_test_init(struct kunit *test)
 {
-	unsigned long size = (AREA_BLOCKS + 1) * BLOCK_SIZE;
+	unsigned long size = (AREA_BLOCKS + 1) * BLOCK_BYTES;
 	struct space *s = kunit_kzalloc(test, sizeof(*s), GFP_KERNEL);
 	unsigned long address;
 
@@ -306,7 +307,7 @@ static int walk_test_init(struct kunit *test)
 	address = kunit_vm_mmap(test, NULL, 0, size, PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, 0);
 	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(address));
-	s->start = ALIGN(address, BLOCK_SIZE);
+	s->start = ALIGN(address, BLOCK_BYTES);
 	if (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
 		advise(test, address, size, MADV_NOHUGEPAGE);
 	return 0;

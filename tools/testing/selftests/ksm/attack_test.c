@@ -26,6 +26,11 @@
 #define BOMBS		3
 #define BOMB_PAGES	16
 
+/* More than ksmd looks at before it takes a mapping for one of theirs. */
+#define CROWD		80
+#define CROWD_PAGES	128
+#define CROWD_ROUNDS	5
+
 /* ksmd looks at so many pages once and sleeps. Returns whether it got to the end of a pass. */
 static long ends_in_one_go(unsigned int pages)
 {
@@ -193,6 +198,57 @@ KSM_TEST(fork_bombs_leave_nothing)
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
 	EXPECT_EQ(0, ksm_leftovers());
+}
+
+/* Forks that have the mappings of an area, but no page in it. */
+static int start_crowd(struct child *c, int nr)
+{
+	int i, err = 0;
+
+	for (i = 0; !err && i < nr; i++)
+		err = child_start(&c[i]);
+	return err;
+}
+
+/* All pages but two get what these have, are merged with them, and are written again. */
+static int merge_and_write(struct area *a, __u64 round)
+{
+	size_t i;
+	int err;
+
+	for (i = 2; i < CROWD_PAGES; i++)
+		area_put(a, i, KEY);
+	err = ksm_passes(SETTLE_PASSES);
+	for (i = 2; i < CROWD_PAGES; i++)
+		area_put(a, i, KEY + 1 + round * CROWD_PAGES + i);
+	return err ?: ksm_passes(SETTLE_PASSES);
+}
+
+KSM_TEST(a_crowd_of_forks_does_not_make_ksmd_keep_what_is_gone)
+{
+	struct child c[CROWD];
+	long before, merged;
+	struct area a;
+	__u64 round;
+
+	ASSERT_EQ(0, area_map(&a, CROWD_PAGES));
+	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	/* So that the forks hang on the same anon_vma. */
+	area_put(&a, 2, KEY + 1);
+	ASSERT_EQ(0, start_crowd(c, CROWD));
+	area_put(&a, 0, KEY);
+	area_put(&a, 1, KEY);
+	before = ksm_slab_objects();
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(0, merge_and_write(&a, 0));
+	merged = ksm_slab_objects();
+	if (before < 0)
+		SKIP(return, "slab caches of KSM cannot be told from others");
+	for (round = 1; round <= CROWD_ROUNDS; round++)
+		ASSERT_EQ(0, merge_and_write(&a, round));
+
+	EXPECT_GT(merged + CROWD_PAGES, ksm_slab_objects());
+	EXPECT_EQ(0, area_damage(&a));
 }
 
 TEST_HARNESS_MAIN

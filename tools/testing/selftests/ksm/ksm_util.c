@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -478,4 +479,28 @@ long ksm_leftovers(void)
 
 	return ksm_get("pages_shared") + ksm_get("pages_sharing") +
 	       ksm_get("pages_unshared") + ksm_get("pages_volatile") + zero_pages;
+}
+
+long ksm_slab_objects(void)
+{
+	long objects = 0, n;
+	char path[512];
+	glob_t g;
+	size_t i;
+
+	if (glob("/sys/kernel/slab/*ksm*", 0, NULL, &g) || !g.gl_pathc)
+		return -1;
+	for (i = 0; i < g.gl_pathc; i++) {
+		/* Objects count as used until their slab is shrunk. */
+		snprintf(path, sizeof(path), "%s/shrink", g.gl_pathv[i]);
+		file_write(path, "1");
+		snprintf(path, sizeof(path), "%s/objects", g.gl_pathv[i]);
+		n = file_number(path);
+		if (n < 0)
+			objects = -1;
+		else if (objects >= 0)
+			objects += n;
+	}
+	globfree(&g);
+	return objects;
 }

@@ -169,6 +169,15 @@ int ksm_wait_scans(unsigned long from, unsigned long nr);
 long ksm_leftovers(void);
 
 /**
+ * ksm_slab_objects() - how many objects there are in slab caches named after KSM
+ *
+ * Caches that share their slabs with others tell nothing: see them grow first.
+ *
+ * Return: how many, when their slabs have been shrunk; -1 if none can be seen.
+ */
+long ksm_slab_objects(void);
+
+/**
  * ksmd_pid() - the process id of ksmd
  */
 pid_t ksmd_pid(void);

@@ -3,7 +3,6 @@
  * The ways out of merging: advice, run=2, unmapping, exit.  Afterwards the
  * content is what it was and nothing is left in any counter.
  */
-#include <glob.h>
 #include <linux/mempolicy.h>
 #include <pthread.h>
 #include <sched.h>
@@ -303,46 +302,20 @@ KSM_TEST(exec_leaves_nothing_of_the_old_program)
 	EXPECT_STREQ("", busy_counter());
 }
 
-/* Objects in the slab caches named after KSM, or -1 if none can be seen. */
-static long slab_objects(void)
-{
-	long objects = 0, n;
-	char path[512];
-	glob_t g;
-	size_t i;
-
-	if (glob("/sys/kernel/slab/*ksm*", 0, NULL, &g) || !g.gl_pathc)
-		return -1;
-	for (i = 0; i < g.gl_pathc; i++) {
-		/* Objects count as used until their slab is shrunk. */
-		snprintf(path, sizeof(path), "%s/shrink", g.gl_pathv[i]);
-		file_write(path, "1");
-		snprintf(path, sizeof(path), "%s/objects", g.gl_pathv[i]);
-		n = file_number(path);
-		if (n < 0)
-			objects = -1;
-		else if (objects >= 0)
-			objects += n;
-	}
-	globfree(&g);
-	return objects;
-}
-
-/* Caches that share their slabs with others tell nothing: see them grow first. */
 KSM_TEST(run_2_gives_the_slab_objects_back)
 {
 	struct child c[SHARERS];
 	long before, merged;
 
 	ASSERT_EQ(0, start_sharers(c, SHARERS));
-	before = slab_objects();
+	before = ksm_slab_objects();
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
-	merged = slab_objects();
+	merged = ksm_slab_objects();
 	if (before < 0 || merged < before + PAGES)
 		SKIP(return, "slab caches of KSM cannot be told from others");
 	ASSERT_EQ(0, ksm_set("run", 2));
 
-	EXPECT_GE(before, slab_objects());
+	EXPECT_GE(before, ksm_slab_objects());
 }
 
 KSM_TEST(exit_gives_the_slab_objects_back)
@@ -351,16 +324,16 @@ KSM_TEST(exit_gives_the_slab_objects_back)
 	long before, merged;
 	int i;
 
-	before = slab_objects();
+	before = ksm_slab_objects();
 	ASSERT_EQ(0, start_merged(c, SHARERS));
-	merged = slab_objects();
+	merged = ksm_slab_objects();
 	if (before < 0 || merged < before + PAGES)
 		SKIP(return, "slab caches of KSM cannot be told from others");
 	for (i = 0; i < SHARERS; i++)
 		child_stop(&c[i]);
 	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
 
-	EXPECT_GE(before, slab_objects());
+	EXPECT_GE(before, ksm_slab_objects());
 }
 
 /* What follows is about many pages at once, of more than one page table. */
