@@ -121,6 +121,29 @@ long call_with_failure(int nth, child_fn fn, long a, long b, bool *failed)
 	return ret;
 }
 
+int let_pages_fail(void)
+{
+	return let_allocations_fail() ?:
+	       set_and_undo(FAIL_PAGE "task-filter", "Y", "N") ?:
+	       set_and_undo(FAIL_PAGE "interval", "1", "1") ?:
+	       set_and_undo(FAIL_PAGE "times", "-1", "1") ?:
+	       set_and_undo(FAIL_PAGE "probability", "100", "0");
+}
+
+long call_without_pages(child_fn fn, long a, long b)
+{
+	int fd = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);
+	long ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = pwrite(fd, "1", 1, 0) < 0 ? -errno : fn(a, b);
+	if (pwrite(fd, "0", 1, 0) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
 /* Control groups */
 
 int cgroup_make(struct cgroup *g, const char *name, const char *controller)

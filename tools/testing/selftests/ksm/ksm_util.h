@@ -493,6 +493,25 @@ int let_allocations_fail(void);
  */
 long call_with_failure(int nth, child_fn fn, long a, long b, bool *failed);
 
+/**
+ * let_pages_fail() - prepare for call_without_pages()
+ *
+ * Return: 0; -EOPNOTSUPP if this kernel cannot do it.
+ */
+int let_pages_fail(void);
+
+/**
+ * call_without_pages() - call a function while the kernel has no page for this thread
+ * @fn: the function
+ * @a: its first argument
+ * @b: its second argument
+ *
+ * Objects that come from a page that is there already can be had.
+ *
+ * Return: what the function returned.
+ */
+long call_without_pages(child_fn fn, long a, long b);
+
 /* Control groups, version 2 */
 
 struct cgroup {
