@@ -23,6 +23,7 @@
 	"  -t SECONDS length of the run, default 10 without -n\n"	\
 	"  -n STEPS   steps of each worker\n"				\
 	"  -k         one more process turns all knobs\n"		\
+	"  -r         one more process reads all counters\n"		\
 	"  -f         allocations of the kernel fail at random\n"	\
 	"  -F         MADV_FREE also of pages that forks share, some of which kernels\n" \
 	"             without a fix lose\n"				\
@@ -106,6 +107,8 @@ static void take_option(int letter, const char *arg)
 {
 	if (letter == 'k')
 		opt.knobs = true;
+	else if (letter == 'r')
+		opt.reader = true;
 	else if (letter == 'f')
 		opt.faults = true;
 	else if (letter == 'F')
@@ -131,7 +134,7 @@ static void take_options(int argc, char **argv)
 	int option;
 
 	opt.seed = new_seed();
-	while ((option = getopt_long(argc, argv, "s:p:m:t:n:kfFx:d:", longs, NULL)) >= 0)
+	while ((option = getopt_long(argc, argv, "s:p:m:t:n:krfFx:d:", longs, NULL)) >= 0)
 		take_option(option, optarg);
 	if (optind != argc)
 		usage();
@@ -264,8 +267,9 @@ static void prepare(void)
 
 static void say_start(void)
 {
-	say("seed %lu, %lu workers with %lu MB each%s%s%s", opt.seed,
+	say("seed %lu, %lu workers with %lu MB each%s%s%s%s", opt.seed,
 	    opt.workers, opt.megabytes, opt.knobs ? ", knobs" : "",
+	    opt.reader ? ", a reader" : "",
 	    opt.faults ? ", faults" : "", device_is_there() ? "" : ", no direct I/O");
 }
 

@@ -17,6 +17,7 @@
  *   ops_*.c       what a step can be
  *   device.c      a block device to read from and write to directly
  *   knobs.c       a process that turns all knobs
+ *   reader.c      a process that reads all counters
  *   faults.c      allocations that fail
  *   leftover.c    what must be gone at the end
  */
@@ -43,6 +44,7 @@ struct options {
 	unsigned long break_at;
 	const char *device;
 	bool knobs;
+	bool reader;
 	bool faults;
 	bool free_forked;
 };
@@ -565,6 +567,13 @@ bool device_is_there(void);
  * knobs_run() - turn knobs until the run is over; never returns
  */
 __attribute__((noreturn)) void knobs_run(void);
+
+/* reader.c */
+
+/**
+ * reader_run() - read counters until the run is over; never returns
+ */
+__attribute__((noreturn)) void reader_run(void);
 
 /* faults.c */
 

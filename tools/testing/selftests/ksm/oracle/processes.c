@@ -18,7 +18,8 @@
 /* After the end of time, workers have so long for their last look. */
 #define PATIENCE_SECONDS	600
 
-static pid_t knobs_pid;
+/* What goes on beside the workers. */
+static pid_t knobs_pid, reader_pid;
 static pid_t workers_group;
 static bool interrupted;
 
@@ -51,6 +52,11 @@ static void run_worker(unsigned int i)
 static void run_knobs(unsigned int unused)
 {
 	knobs_run();
+}
+
+static void run_reader(unsigned int unused)
+{
+	reader_run();
 }
 
 /* The group lives as long as one process of it, which only waits. */
@@ -111,6 +117,8 @@ static void reap(pid_t pid, int status)
 
 	if (pid == knobs_pid)
 		knobs_pid = 0;
+	if (pid == reader_pid)
+		reader_pid = 0;
 	if (status && !(place && place->kills_itself && WIFSIGNALED(status)))
 		note_failure(pid, status);
 	if (place)
@@ -222,6 +230,8 @@ static void give_up(void)
 			say_where(shared->workers[i].pid);
 	if (knobs_pid)
 		say_where(knobs_pid);
+	if (reader_pid)
+		say_where(reader_pid);
 	if (ksmd_pid() > 0)
 		say_where(ksmd_pid());
 }
@@ -233,7 +243,8 @@ static void wait_for_end(const sigset_t *set)
 	int status;
 	pid_t pid;
 
-	while (!shared->failed && !interrupted && (knobs_pid || !workers_are_gone())) {
+	while (!shared->failed && !interrupted &&
+	       (knobs_pid || reader_pid || !workers_are_gone())) {
 		if (seconds_now() >= end)
 			give_up();
 		tick(set);
@@ -256,6 +267,8 @@ bool processes_run(void)
 	start(run_anchor, 0);
 	if (opt.knobs)
 		knobs_pid = start(run_knobs, 0);
+	if (opt.reader)
+		reader_pid = start(run_reader, 0);
 	for (i = 0; i < opt.workers; i++)
 		start_worker(i);
 	watch_workers(&set);
