@@ -63,6 +63,16 @@ is_base() {
 	[ "$version" = "$KSM_BASE_VERSION" ] && [ -f "$1/mm/Makefile" ] && [ -f "$1/kernel/fork.c" ]
 }
 
+# oracle FLAVOR SECONDS OPTION...: random work that an oracle watches, in a virtual machine;
+# options are those of vm.
+oracle() {
+	local flavor=$1 seconds=$2 checks=()
+	shift 2
+	[ "$flavor" != debug ] || checks=(--leaks --append "page_owner=on page_poison=1")
+	"$KSM_TOOLS/vm" --flavor "$flavor" --mem 2G --cpus 2 --nodes 2 --swap 512M "${checks[@]}" "$@" -- \
+		/host/tools/testing/ksm/tests/run-oracle "$seconds"
+}
+
 # kernel_of FLAVOR: where that flavor's bootable kernel is.
 kernel_of() {
 	printf '%s/x86_64-%s/arch/x86/boot/bzImage\n' "$KSM_BUILD" "$1"

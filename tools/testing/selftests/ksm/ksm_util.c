@@ -496,7 +496,8 @@ long ksm_slab_objects(void)
 		file_write(path, "1");
 		snprintf(path, sizeof(path), "%s/objects", g.gl_pathv[i]);
 		n = file_number(path);
-		if (n < 0)
+		snprintf(path, sizeof(path), "%s/aliases", g.gl_pathv[i]);
+		if (n < 0 || file_number(path) > 0)
 			objects = -1;
 		else if (objects >= 0)
 			objects += n;

@@ -171,9 +171,8 @@ long ksm_leftovers(void);
 /**
  * ksm_slab_objects() - how many objects there are in slab caches named after KSM
  *
- * Caches that share their slabs with others tell nothing: see them grow first.
- *
- * Return: how many, when their slabs have been shrunk; -1 if none can be seen.
+ * Return: how many, when their slabs have been shrunk; -1 if none can be seen, or if they
+ * share their slabs with other caches, and tell nothing.
  */
 long ksm_slab_objects(void);
 
