@@ -34,7 +34,7 @@ bench: ## measure the stock kernel and this one; "make bench BENCH=quick" takes 
 shell: kernel ## a shell in a virtual machine with that kernel
 	$(TOOLS)/vm --flavor $(FLAVOR) --interactive
 
-kernel: ## build the kernel of FLAVOR in build/x86_64-FLAVOR
+kernel: ## build the kernel of FLAVOR, and say where
 	$(TOOLS)/build $(FLAVOR)
 
 um: ## build the kernel that runs the KUnit suites in build/um

@@ -73,7 +73,26 @@ oracle() {
 		/host/tools/testing/ksm/tests/run-oracle "$seconds"
 }
 
+# copy_base BASE TREE: of hard links, so that files of TREE change by replacement only.
+copy_base() {
+	[ "$(cat "$2/.ksm-base" 2>/dev/null)" != "$1" ] || return 0
+	mkdir -p "$(dirname "$2")"
+	rm -rf "$2" "$2.new"
+	cp -al "$1" "$2.new" 2>/dev/null || { rm -rf "$2.new" && cp -a "$1" "$2.new"; }
+	echo "$1" >"$2.new/.ksm-base"
+	mv "$2.new" "$2"
+}
+
+# folder_of FLAVOR: where that kernel is built, in a folder beside its source. Seen from
+# there stock's source and ours have the same name, so ccache compiles once what does
+# not differ, which is nearly all.
+folder_of() {
+	local beside=$KSM_BUILD
+	[ "$1" != stock ] || beside=$KSM_BUILD/stock
+	printf '%s/x86_64-%s\n' "$beside" "$1"
+}
+
 # kernel_of FLAVOR: where that flavor's bootable kernel is.
 kernel_of() {
-	printf '%s/x86_64-%s/arch/x86/boot/bzImage\n' "$KSM_BUILD" "$1"
+	printf '%s/arch/x86/boot/bzImage\n' "$(folder_of "$1")"
 }
