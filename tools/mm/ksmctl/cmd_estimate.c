@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ksmctl estimate: how much would merging save?
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ksmctl.h"
+
+enum { DEFAULT_MIB = 256, MAX_MIB = 1 << 20, BAR_WIDTH = 30, NORMAL_SHARING = 256 };
+
+/**
+ * struct request - what was asked for
+ * @pids: processes; NULL for all
+ * @nr: how many
+ * @all: all processes
+ * @only_offered: of their memory, what is offered already
+ * @quiet: no progress bar
+ * @mib: bound of the memory that counting takes
+ */
+struct request {
+	pid_t *pids;
+	ssize_t nr;
+	bool all;
+	bool only_offered;
+	bool quiet;
+	long mib;
+};
+
+/**
+ * struct run - the estimate as it goes on
+ * @survey: what was found
+ * @sum: what of it could be merged
+ * @processes: that were read
+ * @denied: that could not be read
+ * @done: bytes read
+ * @all: bytes to read
+ * @shown: when the progress was shown last
+ * @bar: is it to be shown?
+ */
+struct run {
+	struct survey survey;
+	struct tally_sum sum;
+	size_t processes;
+	size_t denied;
+	uint64_t done;
+	uint64_t all;
+	double shown;
+	bool bar;
+};
+
+static void add_pid(struct argp_state *state, struct request *request, const char *text)
+{
+	pid_t *grown = realloc(request->pids, (request->nr + 1) * sizeof(*grown));
+
+	if (!grown)
+		argp_failure(state, FAILED, ENOMEM, "arguments");
+	request->pids = grown;
+	request->pids[request->nr++] = parse_count(state, "PID", text, 1, INT_MAX);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct request *request = state->input;
+
+	switch (key) {
+	case 'a':
+		request->all = true;
+		return 0;
+	case 'm':
+		request->mib = parse_count(state, "--memory", arg, 1, MAX_MIB);
+		return 0;
+	case 'o':
+		request->only_offered = true;
+		return 0;
+	case 'q':
+		request->quiet = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		add_pid(state, request, arg);
+		return 0;
+	case ARGP_KEY_END:
+		if (request->all && request->nr)
+			argp_error(state, "either --all or processes");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option list[] = {
+	{ "all", 'a', NULL, 0, "All processes, as without PID", 0 },
+	{ "memory", 'm', "MIB", 0, "Bound of the memory for counting (256, for 64 GiB to examine)", 0 },
+	{ "offered", 'o', NULL, 0, "Only memory that is offered already", 0 },
+	{ "quiet", 'q', NULL, 0, "No progress bar", 0 },
+	{ 0 }
+};
+
+static const struct argp argp = {
+	.options = list,
+	.parser = parse,
+	.args_doc = "[PID...]",
+	.doc = "How much would merging save? Reads the memory of processes and changes nothing.\v"
+	       "Takes 16 bytes for each page that is examined. Where that exceeds --memory, half of "
+	       "all contents is left out, then half of the rest, and what is counted stands for more.",
+	.children = common_options,
+};
+
+static void show_progress(struct run *run)
+{
+	double share = run->all && run->done < run->all ? (double)run->done / run->all : 1;
+	char done[SIZE_TEXT], all[SIZE_TEXT];
+	int i;
+
+	fputs("\r[", stderr);
+	for (i = 0; i < BAR_WIDTH; i++)
+		fputc(i < share * BAR_WIDTH ? '#' : ' ', stderr);
+	fprintf(stderr, "] %3.0f %%  %s of %s ", 100 * share, size_text(done, run->done),
+		size_text(all, run->all));
+}
+
+static void progress(void *context, uint64_t bytes)
+{
+	struct run *run = context;
+
+	run->done += bytes;
+	if (!run->bar || now() < run->shown + 0.1)
+		return;
+	run->shown = now();
+	show_progress(run);
+}
+
+static void end_progress(struct run *run)
+{
+	if (run->bar && run->shown > 0)
+		fprintf(stderr, "\r%*s\r", BAR_WIDTH + 40, "");
+}
+
+static int refused(pid_t pid, int error)
+{
+	if (error == -EACCES || error == -EPERM)
+		return fail(DENIED, "the memory of process %d cannot be read: that needs " NEED_MEM, pid);
+	if (error == -ENOENT || error == -ESRCH)
+		return fail(FAILED, "there is no process %d", pid);
+	return fail(FAILED, "the memory of process %d cannot be read: %s", pid, strerror(-error));
+}
+
+/* A process among all may be gone, or somebody else's. */
+static int survey_one(struct run *run, const struct request *request, pid_t pid)
+{
+	int error = survey_process(&run->survey, pid);
+
+	if (error && !request->all)
+		return refused(pid, error);
+	run->processes += !error;
+	run->denied += error == -EACCES || error == -EPERM;
+	return DONE;
+}
+
+static int survey_all(struct run *run, const struct request *request)
+{
+	int status = DONE;
+	int64_t size;
+	ssize_t i;
+
+	for (i = 0; i < request->nr; i++) {
+		size = survey_size(&run->survey, request->pids[i]);
+		run->all += size > 0 ? size : 0;
+	}
+	for (i = 0; i < request->nr && !status; i++) {
+		if (!request->all || request->pids[i] != getpid())
+			status = survey_one(run, request, request->pids[i]);
+	}
+	end_progress(run);
+	if (!status && run->denied && !run->processes)
+		return fail(DENIED, "no process can be read: that needs " NEED_MEM);
+	return status;
+}
+
+static uint64_t spare(const struct run *run)
+{
+	return run->sum.spare + run->survey.zero_spare;
+}
+
+static void print_row(const char *what, uint64_t pages, const char *remark)
+{
+	char size[SIZE_TEXT];
+
+	printf("%-22s%12s   %" PRIu64 " page%s%s\n", what, size_text(size, (double)pages * page_size()),
+	       pages, plural(pages), remark);
+}
+
+static void print_text(const struct run *run)
+{
+	const struct survey *survey = &run->survey;
+	const char *about = survey->tally.shift ? "about " : "";
+	char size[SIZE_TEXT], share[SIZE_TEXT];
+
+	snprintf(share, sizeof(share), ", %.1f %%",
+		 survey->pages ? 100.0 * spare(run) / survey->pages : 0);
+	printf("%sMerging would save %s%s%s, of %zu process%s.\n", paint(BOLD), about,
+	       size_text(size, (double)spare(run) * page_size()), paint(PLAIN), run->processes,
+	       run->processes == 1 ? "" : "es");
+	print_row("examined", survey->pages, " that could be merged");
+	print_row("would be saved", spare(run), share);
+	print_row("  of it, zero pages", survey->zero_spare, "");
+	print_row("  of it, in huge pages", run->sum.spare_huge, ", which would be split");
+	print_row("zero pages", survey->zero, "");
+	print_row("other contents", run->sum.contents, " with distinct contents");
+	print_row("merged already", survey->merged, "");
+	print_row("huge pages", survey->huge / page_size(), "");
+	if (survey->swapped)
+		print_row("in swap", survey->swapped, ", not examined");
+	if (survey->shared)
+		print_row("mapped by several", survey->shared, ", not examined");
+	if (survey->unread)
+		print_row("unreadable", survey->unread, "");
+	printf("Counting took %s of memory%s.\n",
+	       size_text(size, (double)survey->tally.nr * 16),
+	       survey->tally.shift ? ", as much as it may; what is saved is an estimate from a sample" : "");
+}
+
+static int print_json(const struct run *run)
+{
+	const struct survey *survey = &run->survey;
+	json_object *object = json_object_new_object();
+
+	json_int(object, "processes", run->processes);
+	json_int(object, "unreadable_processes", run->denied);
+	json_int(object, "page_size", page_size());
+	json_int(object, "examined_pages", survey->pages);
+	json_int(object, "saved_pages", spare(run));
+	json_int(object, "saved_bytes", spare(run) * page_size());
+	json_int(object, "saved_zero_pages", survey->zero_spare);
+	json_int(object, "saved_in_huge_pages", run->sum.spare_huge);
+	json_int(object, "zero_pages", survey->zero);
+	json_int(object, "distinct_contents", run->sum.contents);
+	json_int(object, "merged_pages", survey->merged);
+	json_int(object, "huge_bytes", survey->huge);
+	json_int(object, "swapped_pages", survey->swapped);
+	json_int(object, "shared_pages", survey->shared);
+	json_int(object, "unread_pages", survey->unread);
+	json_int(object, "sampled_one_in", 1LL << survey->tally.shift);
+	json_truth(object, "page_flags", survey->kpageflags >= 0);
+	return json_print(object);
+}
+
+/* Pages of zeroes are merged like others, unless the kernel's zero page takes their place. */
+static void sum_up(struct run *run)
+{
+	int64_t sharing = NORMAL_SHARING, zero_page = 0;
+
+	if (ksm_number("max_page_sharing", &sharing) || sharing < 1)
+		sharing = NORMAL_SHARING;
+	ksm_number("use_zero_pages", &zero_page);
+	if (!zero_page)
+		run->survey.zero_spare -= (run->survey.zero_spare + sharing - 1) / sharing;
+	tally_count(&run->survey.tally, sharing, &run->sum);
+}
+
+static int report(struct run *run)
+{
+	sum_up(run);
+	if (options.json)
+		print_json(run);
+	else
+		print_text(run);
+	if (run->denied)
+		say("%zu process%s could not be read: that needs " NEED_MEM, run->denied,
+		    run->denied == 1 ? "" : "es");
+	if (run->survey.kpageflags < 0)
+		say("which pages are shared or in huge pages is not known: that needs " NEED_PFN
+		    ", and CAP_DAC_READ_SEARCH for /proc/kpageflags");
+	return DONE;
+}
+
+static int estimate(struct run *run, const struct request *request)
+{
+	char path[PATH_MAX];
+	int status, error;
+
+	run->survey.only_offered = request->only_offered;
+	run->survey.progress = progress;
+	run->survey.context = run;
+	run->bar = !request->quiet && isatty(STDERR_FILENO);
+	error = tally_open(&run->survey.tally, request->mib << 20);
+	if (error)
+		return fail(FAILED, "there is no memory for counting: %s", strerror(-error));
+	run->survey.kpageflags = open(path_of(path, "/proc/kpageflags"), O_RDONLY | O_CLOEXEC);
+	status = survey_all(run, request);
+	if (!status)
+		status = report(run);
+	if (run->survey.kpageflags >= 0)
+		close(run->survey.kpageflags);
+	tally_close(&run->survey.tally);
+	return status;
+}
+
+int cmd_estimate(int argc, char **argv)
+{
+	struct request request = { .mib = DEFAULT_MIB };
+	struct run run = { 0 };
+	int status;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &request);
+	if (!request.nr) {
+		request.all = true;
+		request.nr = list_pids(&request.pids);
+	}
+	if (request.nr < 0)
+		return fail(FAILED, "/proc cannot be read: %s", strerror(-request.nr));
+	status = estimate(&run, &request);
+	free(request.pids);
+	return status;
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ksmctl record: write counters to a file, over time.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ksmctl.h"
+
+/**
+ * struct request - what was asked for
+ * @file: where to, NULL for stdout
+ * @interval: seconds between two samples
+ * @duration: seconds for which to record, 0 for no end
+ * @command: at whose end to end, NULL for none
+ */
+struct request {
+	const char *file;
+	double interval;
+	double duration;
+	char **command;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct request *request = state->input;
+
+	switch (key) {
+	case 'd':
+		request->duration = parse_seconds(state, "--duration", arg, 0.01);
+		return 0;
+	case 'i':
+		request->interval = parse_seconds(state, "--interval", arg, 0.01);
+		return 0;
+	case 'o':
+		request->file = arg;
+		return 0;
+	case ARGP_KEY_ARGS:
+		request->command = state->argv + state->next;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option list[] = {
+	{ "duration", 'd', "SECONDS", 0, "End after that time", 0 },
+	{ "interval", 'i', "SECONDS", 0, "Time between two samples (1)", 0 },
+	{ "output", 'o', "FILE", 0, "Write to FILE, not to stdout", 0 },
+	{ 0 }
+};
+
+static const struct argp argp = {
+	.options = list,
+	.parser = parse,
+	.args_doc = "[-- COMMAND [ARGUMENT...]]",
+	.doc = "Write counters to a file, over time, as CSV, or with --json an object on each line. "
+	       "Ends when it is interrupted, after --duration, or when COMMAND ends.",
+	.children = common_options,
+};
+
+static void print_header(FILE *file)
+{
+	int i;
+
+	fputs("seconds,unix_time,saved_bytes,cost_bytes,ksmd_cpu_seconds,ksmd_cpu_percent", file);
+	for (i = 0; i < NR_COUNTS; i++)
+		fprintf(file, ",%s", count_name(i));
+	fputc('\n', file);
+}
+
+/* What is unknown is an empty field. */
+static void print_known(FILE *file, const char *format, double value, bool known)
+{
+	fputc(',', file);
+	if (known)
+		fprintf(file, format, value);
+}
+
+static void print_csv(FILE *file, double seconds, const struct counts *counts, double percent)
+{
+	int64_t cost = counts_cost(counts);
+	int i;
+
+	fprintf(file, "%.3f,%lld,%" PRId64, seconds, (long long)time(NULL), counts_saved(counts));
+	print_known(file, "%.0f", cost, cost >= 0);
+	print_known(file, "%.3f", counts->cpu, counts->cpu >= 0);
+	print_known(file, "%.2f", percent, percent >= 0);
+	for (i = 0; i < NR_COUNTS; i++)
+		print_known(file, "%.0f", counts->value[i], counts->known[i]);
+	fputc('\n', file);
+	fflush(file);
+}
+
+static void print_json(FILE *file, double seconds, const struct counts *counts, double percent)
+{
+	json_object *object = json_object_new_object();
+	int64_t cost = counts_cost(counts);
+	int i;
+
+	json_real(object, "seconds", seconds);
+	json_int(object, "unix_time", time(NULL));
+	json_int(object, "saved_bytes", counts_saved(counts));
+	if (cost >= 0)
+		json_int(object, "cost_bytes", cost);
+	if (counts->cpu >= 0)
+		json_real(object, "ksmd_cpu_seconds", counts->cpu);
+	if (percent >= 0)
+		json_real(object, "ksmd_cpu_percent", percent);
+	for (i = 0; i < NR_COUNTS; i++) {
+		if (counts->known[i])
+			json_int(object, count_name(i), counts->value[i]);
+	}
+	json_line(file, object);
+}
+
+static void catch_signals(sigset_t *signals, sigset_t *before)
+{
+	sigemptyset(signals);
+	sigaddset(signals, SIGINT);
+	sigaddset(signals, SIGTERM);
+	sigaddset(signals, SIGHUP);
+	sigaddset(signals, SIGCHLD);
+	sigprocmask(SIG_BLOCK, signals, before);
+}
+
+/* Return: a signal that came, or 0 after that time. */
+static int sleep_until(double when, const sigset_t *signals)
+{
+	double left = when - now();
+	struct timespec time;
+	int got;
+
+	if (left < 0)
+		left = 0;
+	time.tv_sec = left;
+	time.tv_nsec = (left - time.tv_sec) * 1e9;
+	do
+		got = sigtimedwait(signals, NULL, &time);
+	while (got < 0 && errno == EINTR);
+	return got > 0 ? got : 0;
+}
+
+static int record(FILE *file, const struct request *request, const sigset_t *signals)
+{
+	struct counts before, counts;
+	double start, due, end;
+	int got = 0;
+
+	counts_read(&counts);
+	start = counts.time;
+	end = request->duration > 0 ? start + request->duration : INFINITY;
+	before = counts;
+	if (!options.json)
+		print_header(file);
+	for (due = start;;) {
+		(options.json ? print_json : print_csv)(file, counts.time - start, &counts,
+							counts_cpu_percent(&before, &counts));
+		if (got || counts.time >= end || ferror(file))
+			return got;
+		due = fmin(fmax(due + request->interval, counts.time), end);
+		got = sleep_until(due, signals);
+		before = counts;
+		counts_read(&counts);
+	}
+}
+
+static pid_t start(char **command, const sigset_t *mask)
+{
+	pid_t child = fork();
+	int error;
+
+	if (child)
+		return child;
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	execvp(command[0], command);
+	error = errno;
+	say("%s cannot be run: %s", command[0], strerror(error));
+	_exit(error == ENOENT ? NOT_FOUND : CANNOT_RUN);
+}
+
+static int finish(pid_t child, int got)
+{
+	int how = 0;
+
+	if (got != SIGCHLD)
+		kill(child, SIGTERM);
+	while (waitpid(child, &how, 0) < 0 && errno == EINTR)
+		;
+	if (got != SIGCHLD)
+		return DONE;
+	return WIFSIGNALED(how) ? 128 + WTERMSIG(how) : WEXITSTATUS(how);
+}
+
+static int record_command(FILE *file, const struct request *request)
+{
+	sigset_t signals, before;
+	pid_t child = 0;
+	int got;
+
+	catch_signals(&signals, &before);
+	if (request->command)
+		child = start(request->command, &before);
+	if (child < 0)
+		return fail(FAILED, "no process can be started: %s", strerror(errno));
+	got = record(file, request, &signals);
+	return child ? finish(child, got) : DONE;
+}
+
+int cmd_record(int argc, char **argv)
+{
+	struct request request = { .interval = 1 };
+	FILE *file = stdout;
+	int status;
+
+	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request);
+	status = ksm_lacks();
+	if (status)
+		return status;
+	if (request.file)
+		file = fopen(request.file, "we");
+	if (!file)
+		return fail(FAILED, "%s cannot be written: %s", request.file, strerror(errno));
+	status = record_command(file, &request);
+	if (ferror(file) | fclose(file))
+		return fail(FAILED, "%s cannot be written", request.file ? request.file : "stdout");
+	return status;
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ksmctl status: is it on, what does it save, what does it cost.
+ */
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "ksmctl.h"
+
+/**
+ * struct state - what is told
+ * @first: counters at first
+ * @last: and after a while, or the same
+ * @advised: does the advisor choose pages_to_scan?
+ * @pages_to_scan: how many ksmd looks at before it sleeps
+ * @sleep_ms: for how long then
+ */
+struct state {
+	struct counts first;
+	struct counts last;
+	bool advised;
+	int64_t pages_to_scan;
+	int64_t sleep_ms;
+};
+
+static const char *const states[] = { "off", "on", "off" };
+
+static int64_t run_of(const struct state *state)
+{
+	return state->last.value[COUNT_RUN] & 3;
+}
+
+static const char *state_name(const struct state *state)
+{
+	int64_t run = run_of(state);
+
+	return run < (int64_t)ARRAY_SIZE(states) ? states[run] : "in an unknown state";
+}
+
+static void read_state(struct state *state, double seconds)
+{
+	struct timespec time = { seconds, (seconds - (time_t)seconds) * 1e9 };
+	char mode[64];
+
+	counts_read(&state->first);
+	if (seconds > 0 && (state->first.value[COUNT_RUN] & 3) == 1) {
+		nanosleep(&time, NULL);
+		counts_read(&state->last);
+	} else {
+		state->last = state->first;
+	}
+	if (!knob_value(knob_find("advisor_mode"), mode, sizeof(mode)))
+		state->advised = !strcmp(mode, "scan-time");
+	ksm_number("pages_to_scan", &state->pages_to_scan);
+	ksm_number("sleep_millisecs", &state->sleep_ms);
+}
+
+static void print_headline(const struct state *state)
+{
+	char saved[SIZE_TEXT], cost[SIZE_TEXT];
+	double percent = counts_cpu_percent(&state->first, &state->last);
+	int64_t bytes = counts_cost(&state->last);
+
+	printf("%sKSM is %s.%s", paint(run_of(state) == 1 ? GOOD : BAD), state_name(state),
+	       paint(PLAIN));
+	printf(" It saves %s", size_text(saved, counts_saved(&state->last)));
+	if (bytes >= 0)
+		printf(" and costs %s of memory", size_text(cost, bytes));
+	if (percent >= 0)
+		printf("%s %.1f %% of a CPU", bytes >= 0 ? " and" : " and costs", percent);
+	puts(".");
+}
+
+/* A row with a size, and what that is made of behind it. */
+static void print_size(const char *what, int64_t bytes)
+{
+	char size[SIZE_TEXT];
+
+	printf("  %s%-14s%s%12s   ", paint(BOLD), what, paint(PLAIN), size_text(size, bytes));
+}
+
+static void print_saved(const struct counts *counts)
+{
+	const int64_t *value = counts->value;
+
+	print_size("saved", counts_saved(counts));
+	printf("%" PRId64 " page%s spared by %" PRId64 " merged page%s", value[COUNT_SHARING],
+	       plural(value[COUNT_SHARING]), value[COUNT_SHARED], plural(value[COUNT_SHARED]));
+	if (value[COUNT_ZERO])
+		printf(", %" PRId64 " by the zero page", value[COUNT_ZERO]);
+	putchar('\n');
+}
+
+static void print_cost(const struct counts *counts)
+{
+	int64_t cost = counts_cost(counts), profit = counts->value[COUNT_PROFIT];
+
+	if (cost < 0) {
+		puts("  memory is spent on bookkeeping; this kernel does not tell how much");
+		return;
+	}
+	print_size("spent", cost);
+	puts("memory for bookkeeping");
+	print_size("profit", profit);
+	puts(profit < 0 ? "merging does not pay here" : "what remains");
+}
+
+static void print_cpu(const struct state *state)
+{
+	double percent = counts_cpu_percent(&state->first, &state->last);
+
+	if (state->last.cpu < 0)
+		return;
+	printf("  %s%-14s%s%10.2f s   by ksmd since boot", paint(BOLD), "CPU time", paint(PLAIN),
+	       state->last.cpu);
+	if (percent >= 0)
+		printf("; %.1f %% of a CPU in the last %.1f s", percent,
+		       state->last.time - state->first.time);
+	putchar('\n');
+}
+
+static void print_rest(const struct counts *counts)
+{
+	const int64_t *value = counts->value;
+
+	print_size("without equal", value[COUNT_UNSHARED] * page_size());
+	printf("%" PRId64 " page%s looked at in vain\n", value[COUNT_UNSHARED],
+	       plural(value[COUNT_UNSHARED]));
+	print_size("undecided", value[COUNT_VOLATILE] * page_size());
+	printf("%" PRId64 " page%s changed too recently to tell\n", value[COUNT_VOLATILE],
+	       plural(value[COUNT_VOLATILE]));
+}
+
+static void print_pace(const struct state *state)
+{
+	const struct counts *first = &state->first, *last = &state->last;
+	double seconds = last->time - first->time;
+
+	printf("  %s%-14s%s%12" PRId64 "   passes over all that is offered\n", paint(BOLD), "progress",
+	       paint(PLAIN), last->value[COUNT_SCANS]);
+	printf("  %s%-14s%s%12" PRId64 "   pages, then a sleep of %" PRId64 " ms%s\n", paint(BOLD),
+	       "pace", paint(PLAIN), state->pages_to_scan, state->sleep_ms,
+	       state->advised ? "; the advisor chooses the pages" : "");
+	if (seconds > 0)
+		printf("  %-14s%12.0f   pages looked at and %.0f skipped in a second\n", "",
+		       (last->value[COUNT_SCANNED] - first->value[COUNT_SCANNED]) / seconds,
+		       (last->value[COUNT_SKIPPED] - first->value[COUNT_SKIPPED]) / seconds);
+}
+
+static void print_advice(const struct state *state)
+{
+	const int64_t *value = state->last.value;
+	int64_t known = value[COUNT_SHARED] + value[COUNT_SHARING] + value[COUNT_UNSHARED] +
+			value[COUNT_VOLATILE] + value[COUNT_ZERO];
+
+	if (run_of(state) != 1)
+		puts("Start it with: ksmctl on. What it would save tells: ksmctl estimate.");
+	else if (!known)
+		puts("No memory is offered, or ksmd has not seen it yet. See ksmctl-run in ksmctl(1).");
+}
+
+static void print_text(const struct state *state)
+{
+	print_headline(state);
+	print_saved(&state->last);
+	print_cost(&state->last);
+	print_cpu(state);
+	print_rest(&state->last);
+	print_pace(state);
+	print_advice(state);
+}
+
+static int print_json(const struct state *state)
+{
+	json_object *object = json_object_new_object();
+	double percent = counts_cpu_percent(&state->first, &state->last);
+	int64_t cost = counts_cost(&state->last);
+	int i;
+
+	json_text(object, "state", state_name(state));
+	json_int(object, "saved_bytes", counts_saved(&state->last));
+	if (cost >= 0)
+		json_int(object, "cost_bytes", cost);
+	if (state->last.cpu >= 0)
+		json_real(object, "ksmd_cpu_seconds", state->last.cpu);
+	if (percent >= 0)
+		json_real(object, "ksmd_cpu_percent", percent);
+	json_truth(object, "advisor", state->advised);
+	json_int(object, "pages_to_scan", state->pages_to_scan);
+	json_int(object, "sleep_millisecs", state->sleep_ms);
+	for (i = 0; i < NR_COUNTS; i++) {
+		if (state->last.known[i])
+			json_int(object, count_name(i), state->last.value[i]);
+	}
+	return json_print(object);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	double *seconds = state->input;
+
+	switch (key) {
+	case 'i':
+		*seconds = parse_seconds(state, "--interval", arg, 0);
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "this takes no argument, not %s", arg);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option list[] = {
+	{ "interval", 'i', "SECONDS", 0,
+	  "How long to watch ksmd, if it is on, for its use of CPU (1; 0: not at all)", 0 },
+	{ 0 }
+};
+
+static const struct argp argp = {
+	.options = list,
+	.parser = parse,
+	.doc = "Is KSM on, what does it save, what does it cost.",
+	.children = common_options,
+};
+
+int cmd_status(int argc, char **argv)
+{
+	struct state state = { 0 };
+	double seconds = 1;
+	enum status lacks;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &seconds);
+	lacks = ksm_lacks();
+	if (lacks)
+		return lacks;
+	read_state(&state, seconds);
+	if (options.json)
+		return print_json(&state);
+	print_text(&state);
+	return DONE;
+}

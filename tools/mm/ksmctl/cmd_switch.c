@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ksmctl on, off, unmerge.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "ksmctl.h"
+
+static const struct position {
+	const char *name;
+	const char *run;
+	const char *done;
+} positions[] = {
+	{ "ksmctl on", "1", "KSM is on." },
+	{ "ksmctl off", "0", "KSM is off; what is merged stays merged." },
+	{ "ksmctl unmerge", "2", "KSM is off, and nothing is merged any more." },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	if (key == ARGP_KEY_ARG)
+		argp_error(state, "this takes no argument, not %s", arg);
+	return ARGP_ERR_UNKNOWN;
+}
+
+static const struct argp argp = {
+	.parser = parse,
+	.doc = "Start merging, stop it, or stop and undo it.",
+	.children = common_options,
+};
+
+static int refused(const struct position *position, int error)
+{
+	switch (-error) {
+	case EACCES:
+	case EPERM:
+		return fail(DENIED, "to write to run, this needs " NEED_KNOBS);
+	case ENOMEM:
+		return fail(FAILED, "there is not enough memory to undo all merging; KSM is off, and part of it is undone");
+	case EINTR:
+		return fail(FAILED, "interrupted; KSM is off, and part of the merging is undone");
+	default:
+		return fail(status_of(error), "run does not take %s: %s", position->run,
+			    strerror(-error));
+	}
+}
+
+static int report(const struct position *position, int64_t before)
+{
+	int64_t sharing = 0;
+	json_object *object;
+
+	ksm_number("pages_sharing", &sharing);
+	if (!options.json) {
+		puts(position->done);
+		if (*position->run == '2' && before)
+			printf("%" PRId64 " page%s got memory of their own again.\n",
+			       before - sharing, plural(before - sharing));
+		return DONE;
+	}
+	object = json_object_new_object();
+	json_int(object, "run", *position->run - '0');
+	json_int(object, "pages_sharing_before", before);
+	json_int(object, "pages_sharing", sharing);
+	return json_print(object);
+}
+
+int cmd_switch(int argc, char **argv)
+{
+	const struct position *position = positions;
+	int64_t before = 0;
+	enum status lacks;
+	int error;
+
+	while (strcmp(position->name, argv[0]))
+		position++;
+	argp_parse(&argp, argc, argv, 0, NULL, NULL);
+	lacks = ksm_lacks();
+	if (lacks)
+		return lacks;
+	ksm_number("pages_sharing", &before);
+	error = ksm_write("run", position->run);
+	return error ? refused(position, error) : report(position, before);
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * All counters at one moment.
+ */
+#include <unistd.h>
+
+#include "ksmctl.h"
+
+const char *count_name(enum count count)
+{
+	static const char *const names[NR_COUNTS] = {
+		[COUNT_RUN] = "run",
+		[COUNT_SHARED] = "pages_shared",
+		[COUNT_SHARING] = "pages_sharing",
+		[COUNT_UNSHARED] = "pages_unshared",
+		[COUNT_VOLATILE] = "pages_volatile",
+		[COUNT_ZERO] = "ksm_zero_pages",
+		[COUNT_SCANS] = "full_scans",
+		[COUNT_SCANNED] = "pages_scanned",
+		[COUNT_SKIPPED] = "pages_skipped",
+		[COUNT_PROFIT] = "general_profit",
+	};
+
+	return names[count];
+}
+
+void counts_read(struct counts *counts)
+{
+	int i;
+
+	counts->time = now();
+	counts->cpu = ksmd_cpu();
+	for (i = 0; i < NR_COUNTS; i++) {
+		counts->value[i] = 0;
+		counts->known[i] = !ksm_number(count_name(i), &counts->value[i]);
+	}
+}
+
+static int64_t gross(const struct counts *counts)
+{
+	return (counts->value[COUNT_SHARING] + counts->value[COUNT_ZERO]) * page_size();
+}
+
+/* There are kernels whose count of zero pages falls below 0. */
+int64_t counts_saved(const struct counts *counts)
+{
+	return gross(counts) > 0 ? gross(counts) : 0;
+}
+
+/* The counters are read one after the other, while ksmd works. */
+int64_t counts_cost(const struct counts *counts)
+{
+	int64_t cost = gross(counts) - counts->value[COUNT_PROFIT];
+
+	if (!counts->known[COUNT_PROFIT])
+		return -1;
+	return cost > 0 ? cost : 0;
+}
+
+double counts_cpu_percent(const struct counts *before, const struct counts *after)
+{
+	double time = after->time - before->time;
+
+	if (before->cpu < 0 || after->cpu < 0 || time <= 0)
+		return -1;
+	return 100 * (after->cpu - before->cpu) / time;
+}
+
+long page_size(void)
+{
+	return sysconf(_SC_PAGESIZE);
+}

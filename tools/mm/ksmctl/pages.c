@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Page contents of a process: which pages are there says /proc/PID/pagemap, what they
+ * are /proc/kpageflags, what they hold /proc/PID/mem. Only pages in memory are read, so
+ * that nothing is brought in.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "ksmctl.h"
+
+/* Of a mapping as many are looked at together; so much memory is for their contents. */
+enum { BATCH_PAGES = 256 };
+
+/* From Documentation/admin-guide/mm/pagemap.rst */
+#define PAGEMAP_NUMBER ((1ULL << 55) - 1)
+#define PAGEMAP_EXCLUSIVE (1ULL << 56)
+#define PAGEMAP_FILE (1ULL << 61)
+#define PAGEMAP_SWAP (1ULL << 62)
+#define PAGEMAP_PRESENT (1ULL << 63)
+#define KPF_KSM (1ULL << 21)
+#define KPF_THP (1ULL << 22)
+#define KPF_ZERO_PAGE (1ULL << 24)
+
+/* Numbers that no page of memory has. */
+#define UNKNOWN_NUMBER (1ULL << 60)
+
+/**
+ * struct reader - the memory of a process
+ * @survey: where what is found goes
+ * @pagemap: descriptor of /proc/PID/pagemap
+ * @mem: descriptor of /proc/PID/mem
+ * @buffer: contents of BATCH_PAGES pages
+ */
+struct reader {
+	struct survey *survey;
+	int pagemap;
+	int mem;
+	char *buffer;
+};
+
+static bool is_wanted(const struct survey *survey, const struct mapping *mapping)
+{
+	return survey->only_offered ? mapping->offered : mapping->suitable;
+}
+
+int64_t survey_size(const struct survey *survey, pid_t pid)
+{
+	FILE *smaps = open_at_root("/proc/%d/smaps", pid);
+	struct mapping mapping;
+	int64_t size = 0;
+
+	if (!smaps)
+		return -errno;
+	while (mapping_next(smaps, &mapping)) {
+		if (is_wanted(survey, &mapping))
+			size += mapping.anonymous;
+	}
+	fclose(smaps);
+	return size;
+}
+
+static uint64_t flags_of(const struct survey *survey, uint64_t number)
+{
+	uint64_t flags = 0;
+
+	if (!number || survey->kpageflags < 0)
+		return 0;
+	if (pread(survey->kpageflags, &flags, sizeof(flags), number * sizeof(flags)) != sizeof(flags))
+		return 0;
+	return flags;
+}
+
+static bool is_zero(const char *content, size_t size)
+{
+	return !*content && !memcmp(content, content + 1, size - 1);
+}
+
+/* Whoever maps a page of unknown number together with others may be counted twice. */
+static void examine(struct survey *survey, uint64_t entry, const char *content)
+{
+	uint64_t number = entry & PAGEMAP_NUMBER, flags = flags_of(survey, number);
+	bool exclusive = entry & PAGEMAP_EXCLUSIVE, zero = is_zero(content, page_size());
+
+	if (flags & KPF_ZERO_PAGE || (zero && !exclusive && !number))
+		return;
+	survey->pages++;
+	survey->merged += !!(flags & KPF_KSM);
+	if (zero && !(flags & KPF_KSM)) {
+		survey->zero++;
+		survey->zero_spare += exclusive;
+		return;
+	}
+	if (!number && !exclusive) {
+		survey->shared++;
+		return;
+	}
+	if (!number)
+		number = UNKNOWN_NUMBER + survey->anonymous_number++;
+	if (flags & KPF_THP)
+		number |= TALLY_HUGE;
+	tally_add(&survey->tally, XXH3_64bits(content, page_size()), number);
+}
+
+/* A run of pages that are there. One that cannot be read ends it, and is left out. */
+static void read_run(struct reader *reader, uint64_t address, const uint64_t *entry, size_t nr)
+{
+	size_t size = page_size(), i, got;
+	ssize_t length;
+
+	while (nr) {
+		length = pread(reader->mem, reader->buffer, nr * size, address);
+		got = length > 0 ? length / size : 0;
+		for (i = 0; i < got; i++)
+			examine(reader->survey, entry[i], reader->buffer + i * size);
+		if (got < nr) {
+			reader->survey->unread++;
+			got++;
+		}
+		address += got * size;
+		entry += got;
+		nr -= got;
+	}
+}
+
+static bool is_readable(uint64_t entry)
+{
+	return entry & PAGEMAP_PRESENT && !(entry & PAGEMAP_FILE);
+}
+
+static void read_batch(struct reader *reader, uint64_t address, const uint64_t *entry, size_t nr)
+{
+	size_t i, first, done = 0;
+
+	for (i = 0; i < nr;) {
+		reader->survey->swapped += !!(entry[i] & PAGEMAP_SWAP);
+		for (first = i; i < nr && is_readable(entry[i]);)
+			i++;
+		read_run(reader, address + first * page_size(), entry + first, i - first);
+		done += i - first;
+		i += i == first;
+	}
+	if (done && reader->survey->progress)
+		reader->survey->progress(reader->survey->context, done * page_size());
+}
+
+static int read_mapping(struct reader *reader, const struct mapping *mapping)
+{
+	uint64_t entry[BATCH_PAGES], address = mapping->start, size = page_size();
+	size_t nr, left;
+	ssize_t length;
+
+	while (address < mapping->end) {
+		left = (mapping->end - address) / size;
+		nr = left < BATCH_PAGES ? left : BATCH_PAGES;
+		length = pread(reader->pagemap, entry, nr * sizeof(*entry),
+			       address / size * sizeof(*entry));
+		if (length < 0)
+			return -errno;
+		if (!length)
+			return 0;
+		nr = length / sizeof(*entry);
+		read_batch(reader, address, entry, nr);
+		address += nr * size;
+	}
+	return 0;
+}
+
+static int read_mappings(struct reader *reader, FILE *smaps)
+{
+	struct mapping mapping;
+	int error = 0;
+
+	while (!error && mapping_next(smaps, &mapping)) {
+		if (!is_wanted(reader->survey, &mapping) || !mapping.end)
+			continue;
+		reader->survey->huge += mapping.huge;
+		if (reader->survey->kpageflags < 0)
+			reader->survey->merged += mapping.merged / page_size();
+		error = read_mapping(reader, &mapping);
+	}
+	return error;
+}
+
+static int open_proc(pid_t pid, const char *name)
+{
+	char path[PATH_MAX];
+	int file = open(path_of(path, "/proc/%d/%s", pid, name), O_RDONLY | O_CLOEXEC);
+
+	return file < 0 ? -errno : file;
+}
+
+static int read_process(struct reader *reader, pid_t pid)
+{
+	FILE *smaps = open_at_root("/proc/%d/smaps", pid);
+	int error = -errno;
+
+	if (!smaps)
+		return error;
+	reader->buffer = malloc(BATCH_PAGES * page_size());
+	error = reader->buffer ? read_mappings(reader, smaps) : -ENOMEM;
+	free(reader->buffer);
+	fclose(smaps);
+	return error;
+}
+
+int survey_process(struct survey *survey, pid_t pid)
+{
+	struct reader reader = { .survey = survey };
+	int error;
+
+	reader.pagemap = open_proc(pid, "pagemap");
+	if (reader.pagemap < 0)
+		return reader.pagemap;
+	reader.mem = open_proc(pid, "mem");
+	error = reader.mem < 0 ? reader.mem : read_process(&reader, pid);
+	if (reader.mem >= 0)
+		close(reader.mem);
+	close(reader.pagemap);
+	return error;
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The processes that take part.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ksmctl.h"
+
+/**
+ * struct stat_lines - what a kernel tells in /proc/PID/ksm_stat
+ * @merging: pages that are merged
+ * @zero: mappings of the zero page
+ * @profit: bytes
+ * @mergeable: 1 if any memory is offered, 0 if none, -1 if that is not told
+ */
+struct stat_lines {
+	int64_t merging;
+	int64_t zero;
+	int64_t profit;
+	int mergeable;
+};
+
+static void read_stat_line(const char *line, struct stat_lines *stat)
+{
+	int64_t value;
+
+	if (sscanf(line, "ksm_merging_pages %" SCNd64, &value) == 1)
+		stat->merging = value;
+	else if (sscanf(line, "ksm_zero_pages %" SCNd64, &value) == 1)
+		stat->zero = value;
+	else if (sscanf(line, "ksm_process_profit %" SCNd64, &value) == 1)
+		stat->profit = value;
+	else if (!strncmp(line, "ksm_mergeable: ", 15))
+		stat->mergeable = line[15] == 'y';
+}
+
+static int read_stat(pid_t pid, struct stat_lines *stat)
+{
+	FILE *file = open_at_root("/proc/%d/ksm_stat", pid);
+	char line[128];
+	int error = 0;
+
+	memset(stat, 0, sizeof(*stat));
+	stat->mergeable = -1;
+	if (!file)
+		return errno == ENOENT ? 0 : -errno;
+	while (fgets(line, sizeof(line), file))
+		read_stat_line(line, stat);
+	if (ferror(file))
+		error = -errno;
+	fclose(file);
+	return error;
+}
+
+/* sum_offered: also tells whether anything is offered, even if it is empty. */
+static int sum_offered(pid_t pid, int64_t *bytes, bool *any)
+{
+	FILE *smaps = open_at_root("/proc/%d/smaps", pid);
+	struct mapping mapping;
+
+	*bytes = 0;
+	*any = false;
+	if (!smaps)
+		return -errno;
+	while (mapping_next(smaps, &mapping)) {
+		if (!mapping.offered)
+			continue;
+		*any = true;
+		*bytes += mapping.anonymous;
+	}
+	fclose(smaps);
+	return 0;
+}
+
+static double spared_share(const struct counts *counts)
+{
+	double sharing = counts->value[COUNT_SHARING];
+	double all = sharing + counts->value[COUNT_SHARED];
+
+	return all > 0 ? sharing / all : 0;
+}
+
+/* Return: 1 if the process takes part, 0 if not, or -errno. */
+static int read_process(pid_t pid, const struct counts *counts, struct process *process)
+{
+	struct stat_lines stat;
+	int error = read_stat(pid, &stat);
+	bool any;
+
+	if (error || !stat.mergeable)
+		return error;
+	error = sum_offered(pid, &process->offered, &any);
+	if (error || !(any || stat.merging || stat.zero))
+		return error;
+	process->pid = pid;
+	process_name(pid, process->name);
+	process->merged = stat.merging * page_size();
+	process->zero = stat.zero * page_size();
+	process->offered += process->zero;
+	process->saved = process->merged * spared_share(counts) + process->zero;
+	process->cost = process->merged + process->zero - stat.profit;
+	return 1;
+}
+
+int table_read(struct table *table, const struct counts *counts)
+{
+	pid_t *pids;
+	ssize_t nr = list_pids(&pids), i;
+	int found;
+
+	memset(table, 0, sizeof(*table));
+	if (nr < 0)
+		return nr;
+	table->process = calloc(nr + 1, sizeof(*table->process));
+	if (!table->process) {
+		free(pids);
+		return -ENOMEM;
+	}
+	for (i = 0; i < nr; i++) {
+		found = read_process(pids[i], counts, &table->process[table->nr]);
+		table->nr += found == 1;
+		table->denied += found == -EACCES || found == -EPERM;
+	}
+	free(pids);
+	return 0;
+}
+
+void table_free(struct table *table)
+{
+	free(table->process);
+}
+
+static int compare(int64_t a, int64_t b)
+{
+	return (a < b) - (a > b);
+}
+
+#define BY(_key) \
+static int by_##_key(const void *a, const void *b) \
+{ \
+	return compare(((const struct process *)a)->_key, ((const struct process *)b)->_key); \
+}
+
+BY(offered)
+BY(merged)
+BY(saved)
+BY(cost)
+
+static int by_pid(const void *a, const void *b)
+{
+	return ((const struct process *)a)->pid - ((const struct process *)b)->pid;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct process *)a)->name, ((const struct process *)b)->name);
+}
+
+static const struct {
+	const char *name;
+	int (*compare)(const void *a, const void *b);
+} keys[] = {
+	{ "offered", by_offered },
+	{ "merged", by_merged },
+	{ "saved", by_saved },
+	{ "cost", by_cost },
+	{ "pid", by_pid },
+	{ "name", by_name },
+};
+
+static void turn_round(struct table *table)
+{
+	struct process *a = table->process, *b = a + table->nr, keep;
+
+	while (a < --b) {
+		keep = *a;
+		*a++ = *b;
+		*b = keep;
+	}
+}
+
+bool table_sort(struct table *table, const char *key, bool reverse)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (strcmp(keys[i].name, key))
+			continue;
+		if (table->nr)
+			qsort(table->process, table->nr, sizeof(*table->process), keys[i].compare);
+		if (reverse && table->nr)
+			turn_round(table);
+		return true;
+	}
+	return false;
+}
