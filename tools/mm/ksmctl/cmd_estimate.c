@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -94,7 +93,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option list[] = {
 	{ "all", 'a', NULL, 0, "All processes, as without PID", 0 },
-	{ "memory", 'm', "MIB", 0, "Bound of the memory for counting (256, for 64 GiB to examine)", 0 },
+	{ "memory", 'm', "MIB", 0, "Bound of the memory for counting (256)", 0 },
 	{ "offered", 'o', NULL, 0, "Only memory that is offered already", 0 },
 	{ "quiet", 'q', NULL, 0, "No progress bar", 0 },
 	{ 0 }
@@ -104,9 +103,9 @@ static const struct argp argp = {
 	.options = list,
 	.parser = parse,
 	.args_doc = "[PID...]",
-	.doc = "How much would merging save? Reads the memory of processes and changes nothing.\v"
-	       "Takes 16 bytes for each page that is examined. Where that exceeds --memory, half of "
-	       "all contents is left out, then half of the rest, and what is counted stands for more.",
+	.doc = "How much would merging save? Reads the memory of processes and changes nothing.\v\n"
+	       "Counting takes 16 bytes for each page, so that 256 MiB do for 64 GiB. Where that is\n"
+	       "not enough, half of all contents is left out, then half of the rest, and so on.",
 	.children = common_options,
 };
 
@@ -143,10 +142,10 @@ static void end_progress(struct run *run)
 static int refused(pid_t pid, int error)
 {
 	if (error == -EACCES || error == -EPERM)
-		return fail(DENIED, "the memory of process %d cannot be read: that needs " NEED_MEM, pid);
+		return fail(DENIED, "process %d cannot be read: that needs " NEED_MEM, pid);
 	if (error == -ENOENT || error == -ESRCH)
 		return fail(FAILED, "there is no process %d", pid);
-	return fail(FAILED, "the memory of process %d cannot be read: %s", pid, strerror(-error));
+	return fail(FAILED, "process %d cannot be read: %s", pid, strerror(-error));
 }
 
 /* A process among all may be gone, or somebody else's. */
@@ -190,8 +189,8 @@ static void print_row(const char *what, uint64_t pages, const char *remark)
 {
 	char size[SIZE_TEXT];
 
-	printf("%-22s%12s   %" PRIu64 " page%s%s\n", what, size_text(size, (double)pages * page_size()),
-	       pages, plural(pages), remark);
+	size_text(size, (double)pages * page_size());
+	printf("%-22s%12s   %ju page%s%s\n", what, size, pages, plural(pages), remark);
 }
 
 static void print_text(const struct run *run)
@@ -219,9 +218,10 @@ static void print_text(const struct run *run)
 		print_row("mapped by several", survey->shared, ", not examined");
 	if (survey->unread)
 		print_row("unreadable", survey->unread, "");
-	printf("Counting took %s of memory%s.\n",
-	       size_text(size, (double)survey->tally.nr * 16),
-	       survey->tally.shift ? ", as much as it may; what is saved is an estimate from a sample" : "");
+	printf("Counting took %s of memory.\n", size_text(size, (double)survey->tally.nr * 16));
+	if (survey->tally.shift)
+		printf("That is as much as it may; of the contents, one in %llu is counted.\n",
+		       1ULL << survey->tally.shift);
 }
 
 static int print_json(const struct run *run)

@@ -81,7 +81,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option list[] = {
-	{ "output", 'o', "FILE", 0, "Picture to make, *.svg or *.png (that of the recording, and .svg)", 0 },
+	{ "output", 'o', "FILE", 0, "Picture to make, *.svg or *.png (RECORDING.svg)", 0 },
 	{ 0 }
 };
 
@@ -89,11 +89,13 @@ static const struct argp argp = {
 	.options = list,
 	.parser = parse,
 	.args_doc = "RECORDING",
-	.doc = "Draw what \"ksmctl record\" wrote: memory saved, and ksmd's CPU, over time. Needs gnuplot.",
+	.doc = "Draw what \"ksmctl record\" wrote: memory saved, and ksmd's CPU. Needs gnuplot.",
 	.children = common_options,
 };
 
-static const char header[] = "seconds,unix_time,saved_bytes,cost_bytes,ksmd_cpu_seconds,ksmd_cpu_percent";
+/* What a recording begins with. */
+static const char header[] =
+	"seconds,unix_time,saved_bytes,cost_bytes,ksmd_cpu_seconds,ksmd_cpu_percent";
 
 /* Only numbers go on to gnuplot. */
 static bool is_sample(const char *line)
@@ -157,7 +159,7 @@ static int run_gnuplot(FILE *script, int output)
 	if (child < 0 || waitpid(child, &how, 0) < 0)
 		return fail(FAILED, "gnuplot cannot be started: %s", strerror(errno));
 	if (WIFEXITED(how) && WEXITSTATUS(how) == NOT_FOUND)
-		return fail(LACKING, "gnuplot is not installed; Debian has it in the package gnuplot-nox");
+		return fail(LACKING, "there is no gnuplot here; Debian's is in gnuplot-nox");
 	return how ? fail(FAILED, "gnuplot could not draw this") : DONE;
 }
 

@@ -3,7 +3,6 @@
  * ksmctl record: write counters to a file, over time.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -59,7 +58,7 @@ static const struct argp argp = {
 	.options = list,
 	.parser = parse,
 	.args_doc = "[-- COMMAND [ARGUMENT...]]",
-	.doc = "Write counters to a file, over time, as CSV, or with --json an object on each line. "
+	.doc = "Write counters to a file, over time, as CSV, or with --json as an object a line.\n"
 	       "Ends when it is interrupted, after --duration, or when COMMAND ends.",
 	.children = common_options,
 };
@@ -87,7 +86,7 @@ static void print_csv(FILE *file, double seconds, const struct counts *counts, d
 	int64_t cost = counts_cost(counts);
 	int i;
 
-	fprintf(file, "%.3f,%lld,%" PRId64, seconds, (long long)time(NULL), counts_saved(counts));
+	fprintf(file, "%.3f,%lld,%jd", seconds, (long long)time(NULL), counts_saved(counts));
 	print_known(file, "%.0f", cost, cost >= 0);
 	print_known(file, "%.3f", counts->cpu, counts->cpu >= 0);
 	print_known(file, "%.2f", percent, percent >= 0);

@@ -60,7 +60,8 @@ static const struct argp argp = {
 static int not_offered(int error)
 {
 	if (error == EINVAL)
-		return fail(NOT_OFFERED, "this kernel cannot offer the memory of a whole process: that takes Linux 6.4 with CONFIG_KSM");
+		return fail(NOT_OFFERED,
+			    "a kernel that offers whole processes is Linux 6.4 or later, with KSM");
 	return fail(NOT_OFFERED, "the kernel does not take the offer: %s", strerror(error));
 }
 
@@ -89,6 +90,7 @@ int cmd_run(int argc, char **argv)
 	struct request request = { 0 };
 	int error;
 
+	argp_err_exit_status = NOT_OFFERED;
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request);
 	if (prctl(PR_SET_MEMORY_MERGE, 1UL, 0UL, 0UL, 0UL))
 		return not_offered(errno);

@@ -109,11 +109,10 @@ static int refused(const struct change *change, int error)
 	if (error == -EACCES || error == -EPERM)
 		return fail(DENIED, "to write to %s, this needs " NEED_KNOBS, name);
 	if (error == -EBUSY)
-		return fail(FAILED, "%s can be changed only while nothing is merged: ksmctl unmerge comes first",
-			    name);
-	if (error == -EINVAL && !strcmp(name, "pages_to_scan") && !strcmp(mode, "scan-time"))
-		return fail(FAILED, "pages_to_scan is the advisor's: ksmctl set advisor_mode none comes first");
-	return fail(FAILED, "the kernel does not take %s for %s: %s", value, name, strerror(-error));
+		return fail(FAILED, "%s: only while nothing is merged; see ksmctl unmerge", name);
+	if (!strcmp(name, "pages_to_scan") && !strcmp(mode, "scan-time"))
+		return fail(FAILED, "%s is the advisor's: ksmctl set advisor_mode none", name);
+	return fail(FAILED, "%s does not take %s: %s", name, value, strerror(-error));
 }
 
 /* Whether each is there is known before the first is written, too. */

@@ -2,7 +2,6 @@
 /*
  * ksmctl status: is it on, what does it save, what does it cost.
  */
-#include <inttypes.h>
 #include <string.h>
 #include <time.h>
 
@@ -80,15 +79,20 @@ static void print_size(const char *what, int64_t bytes)
 	printf("  %s%-14s%s%12s   ", paint(BOLD), what, paint(PLAIN), size_text(size, bytes));
 }
 
+static void print_number(const char *what, int64_t number)
+{
+	printf("  %s%-14s%s%12jd   ", paint(BOLD), what, paint(PLAIN), number);
+}
+
 static void print_saved(const struct counts *counts)
 {
 	const int64_t *value = counts->value;
 
 	print_size("saved", counts_saved(counts));
-	printf("%" PRId64 " page%s spared by %" PRId64 " merged page%s", value[COUNT_SHARING],
+	printf("%jd page%s spared by %jd merged page%s", value[COUNT_SHARING],
 	       plural(value[COUNT_SHARING]), value[COUNT_SHARED], plural(value[COUNT_SHARED]));
 	if (value[COUNT_ZERO])
-		printf(", %" PRId64 " by the zero page", value[COUNT_ZERO]);
+		printf(", %jd by the zero page", value[COUNT_ZERO]);
 	putchar('\n');
 }
 
@@ -125,10 +129,10 @@ static void print_rest(const struct counts *counts)
 	const int64_t *value = counts->value;
 
 	print_size("without equal", value[COUNT_UNSHARED] * page_size());
-	printf("%" PRId64 " page%s looked at in vain\n", value[COUNT_UNSHARED],
+	printf("%jd page%s looked at in vain\n", value[COUNT_UNSHARED],
 	       plural(value[COUNT_UNSHARED]));
 	print_size("undecided", value[COUNT_VOLATILE] * page_size());
-	printf("%" PRId64 " page%s changed too recently to tell\n", value[COUNT_VOLATILE],
+	printf("%jd page%s changed too recently to tell\n", value[COUNT_VOLATILE],
 	       plural(value[COUNT_VOLATILE]));
 }
 
@@ -137,10 +141,10 @@ static void print_pace(const struct state *state)
 	const struct counts *first = &state->first, *last = &state->last;
 	double seconds = last->time - first->time;
 
-	printf("  %s%-14s%s%12" PRId64 "   passes over all that is offered\n", paint(BOLD), "progress",
-	       paint(PLAIN), last->value[COUNT_SCANS]);
-	printf("  %s%-14s%s%12" PRId64 "   pages, then a sleep of %" PRId64 " ms%s\n", paint(BOLD),
-	       "pace", paint(PLAIN), state->pages_to_scan, state->sleep_ms,
+	print_number("progress", last->value[COUNT_SCANS]);
+	puts("passes over all that is offered");
+	print_number("pace", state->pages_to_scan);
+	printf("pages, then a sleep of %jd ms%s\n", state->sleep_ms,
 	       state->advised ? "; the advisor chooses the pages" : "");
 	if (seconds > 0)
 		printf("  %-14s%12.0f   pages looked at and %.0f skipped in a second\n", "",
@@ -155,9 +159,9 @@ static void print_advice(const struct state *state)
 			value[COUNT_VOLATILE] + value[COUNT_ZERO];
 
 	if (run_of(state) != 1)
-		puts("Start it with: ksmctl on. What it would save tells: ksmctl estimate.");
+		puts("To start it: ksmctl on. To know what it would save: ksmctl estimate.");
 	else if (!known)
-		puts("No memory is offered, or ksmd has not seen it yet. See ksmctl-run in ksmctl(1).");
+		puts("No memory is offered, or ksmd has not seen it. To offer some: ksmctl run.");
 }
 
 static void print_text(const struct state *state)

@@ -3,7 +3,6 @@
  * ksmctl on, off, unmerge.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "ksmctl.h"
@@ -38,9 +37,9 @@ static int refused(const struct position *position, int error)
 	case EPERM:
 		return fail(DENIED, "to write to run, this needs " NEED_KNOBS);
 	case ENOMEM:
-		return fail(FAILED, "there is not enough memory to undo all merging; KSM is off, and part of it is undone");
+		return fail(FAILED, "not enough memory to undo all; KSM is off, part is undone");
 	case EINTR:
-		return fail(FAILED, "interrupted; KSM is off, and part of the merging is undone");
+		return fail(FAILED, "interrupted; KSM is off, part is undone");
 	default:
 		return fail(status_of(error), "run does not take %s: %s", position->run,
 			    strerror(-error));
@@ -56,7 +55,7 @@ static int report(const struct position *position, int64_t before)
 	if (!options.json) {
 		puts(position->done);
 		if (*position->run == '2' && before)
-			printf("%" PRId64 " page%s got memory of their own again.\n",
+			printf("%jd page%s got memory of their own again.\n",
 			       before - sharing, plural(before - sharing));
 		return DONE;
 	}

@@ -2,11 +2,12 @@
 /*
  * ksmctl top: the processes that take part.
  */
-#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "ksmctl.h"
+
+#define KEYS "offered, merged, saved, cost, pid or name"
 
 /**
  * struct request - what was asked for
@@ -27,7 +28,7 @@ static void check_key(struct argp_state *state, const char *key)
 	struct table none = { 0 };
 
 	if (!table_sort(&none, key, false))
-		argp_error(state, "--sort takes offered, merged, saved, cost, pid or name, not %s", key);
+		argp_error(state, "--sort takes " KEYS ", not %s", key);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -60,14 +61,14 @@ static const struct argp_option list[] = {
 	{ "batch", 'b', NULL, 0, "Print one table and end, as without a terminal", 0 },
 	{ "interval", 'i', "SECONDS", 0, "Time between two updates (2)", 0 },
 	{ "reverse", 'r', NULL, 0, "Sort the other way round", 0 },
-	{ "sort", 's', "KEY", 0, "offered, merged, saved (default), cost, pid or name", 0 },
+	{ "sort", 's', "KEY", 0, KEYS " (saved)", 0 },
 	{ 0 }
 };
 
 static const struct argp argp = {
 	.options = list,
 	.parser = parse,
-	.doc = "The processes that offer memory: how much, what of it is merged, saved, and what that costs.\v"
+	.doc = "Processes that offer memory: how much, what is merged and saved, the cost.\v\n"
 	       "Keys: o m s c p n to sort, r to turn the order round, arrows to scroll, q to leave.",
 	.children = common_options,
 };
@@ -102,17 +103,20 @@ static void print_process(const struct process *process)
 {
 	char offered[SIZE_TEXT], merged[SIZE_TEXT], saved[SIZE_TEXT], cost[SIZE_TEXT];
 
-	printf("%8d %11s %11s %11s %11s  %s\n", process->pid, size_text(offered, process->offered),
-	       size_text(merged, process->merged + process->zero), size_text(saved, process->saved),
-	       size_text(cost, process->cost), process->name);
+	size_text(offered, process->offered);
+	size_text(merged, process->merged + process->zero);
+	size_text(saved, process->saved);
+	size_text(cost, process->cost);
+	printf("%8d %11s %11s %11s %11s  %s\n", process->pid, offered, merged, saved, cost,
+	       process->name);
 }
 
 static void print_text(const struct table *table)
 {
 	size_t i;
 
-	printf("%s%8s %11s %11s %11s %11s  %s%s\n", paint(BOLD), "PID", "OFFERED", "MERGED", "SAVED",
-	       "COST", "COMMAND", paint(PLAIN));
+	printf("%s%8s %11s %11s %11s %11s  %s%s\n", paint(BOLD), "PID", "OFFERED", "MERGED",
+	       "SAVED", "COST", "COMMAND", paint(PLAIN));
 	for (i = 0; i < table->nr; i++)
 		print_process(&table->process[i]);
 	if (!table->nr)

@@ -45,6 +45,8 @@ struct watch {
 	size_t length;
 };
 
+enum { MINUTE = 60 };
+
 static const char *const places[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -77,8 +79,8 @@ static const struct argp argp = {
 	.options = list,
 	.parser = parse,
 	.args_doc = "[EVENT...]",
-	.doc = "What ksmd does, line by line, until interrupted. EVENT is a tracepoint's name, such as "
-	       "ksm_advisor; without any, all are shown.",
+	.doc = "What ksmd does, line by line, until interrupted.\n"
+	       "EVENT is a tracepoint's name, such as ksm_advisor; without any, all are shown.",
 	.children = common_options,
 };
 
@@ -108,7 +110,8 @@ static int lacks_tracefs(int error)
 {
 	if (error == EACCES)
 		return refused("tracefs", -error);
-	return fail(LACKING, "there is no tracefs: mount -t tracefs tracefs /sys/kernel/tracing, or this kernel cannot trace");
+	return fail(LACKING, "tracefs is not at %s; mount it there with: mount -t tracefs none %s",
+		    places[0], places[0]);
 }
 
 /* A folder that is there was left by a process of the same number, which was killed. */
@@ -133,19 +136,19 @@ static void remove_instance(const struct watch *watch)
 }
 
 /* An event by name, or "" for all of them. */
-static int enable(const struct watch *watch, const char *event)
+static int enable_event(const struct watch *watch, const char *event)
 {
 	char path[PATH_MAX];
 	int error;
 
 	if (strchr(event, '/'))
 		return fail(USAGE, "%s is no name of a tracepoint", event);
-	path_of(path, "%s/events/ksm%s%s/enable", watch->path, *event ? "/" : "", event);
+	path_of(path, "%s/events/ksm/%s/enable", watch->path, *event ? event : ".");
 	error = write_file(path, "1");
 	if (error == -ENOENT && *event)
 		return fail(USAGE, "this kernel has no tracepoint %s in the group ksm", event);
 	if (error == -ENOENT)
-		return fail(LACKING, "this kernel has no tracepoints of KSM, which takes Linux 6.1");
+		return fail(LACKING, "this kernel has no tracepoints of KSM (Linux 6.1)");
 	return error ? refused(path, error) : DONE;
 }
 
@@ -154,9 +157,9 @@ static int enable_all(const struct watch *watch, const struct request *request)
 	int status = DONE, i;
 
 	if (!request->nr)
-		return enable(watch, "");
+		return enable_event(watch, "");
 	for (i = 0; i < request->nr && !status; i++)
-		status = enable(watch, request->events[i]);
+		status = enable_event(watch, request->events[i]);
 	return status;
 }
 
@@ -185,6 +188,20 @@ static void print_json(const struct event *event)
 	json_line(stdout, object);
 }
 
+/* Such as that events were lost. */
+static void print_other(const char *line)
+{
+	json_object *object;
+
+	if (!options.json) {
+		puts(line);
+		return;
+	}
+	object = json_object_new_object();
+	json_text(object, "text", line);
+	json_line(stdout, object);
+}
+
 static void print_line(const struct request *request, const char *line)
 {
 	struct event event;
@@ -193,8 +210,7 @@ static void print_line(const struct request *request, const char *line)
 	if (request->raw) {
 		puts(line);
 	} else if (!event_parse(line, &event)) {
-		/* Such as that events were lost. */
-		puts(line);
+		print_other(line);
 	} else if (options.json) {
 		print_json(&event);
 	} else {
@@ -241,13 +257,8 @@ static void follow(struct watch *watch, const struct request *request)
 				  { .fd = watch->pipe, .events = POLLIN } };
 	double end = request->duration > 0 ? now() + request->duration : INFINITY, left;
 
-	for (;;) {
-		left = end - now();
-		if (left <= 0 || ferror(stdout))
-			return;
-		if (poll(polls, ARRAY_SIZE(polls), left > 60 ? 60000 : (int)(left * 1000) + 1) < 0 &&
-		    errno != EINTR)
-			return;
+	for (left = end - now(); left > 0 && !ferror(stdout); left = end - now()) {
+		poll(polls, ARRAY_SIZE(polls), left < MINUTE ? (int)(left * 1000) + 1 : -1);
 		if (polls[0].revents)
 			return;
 		if (polls[1].revents && !read_some(watch, request))

@@ -2,7 +2,6 @@
 /*
  * Tracepoints as sentences. Their texts are those of include/trace/events/ksm.h.
  */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 

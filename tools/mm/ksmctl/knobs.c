@@ -3,7 +3,6 @@
  * The table of knobs and counters: the ABI document, for programs.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,7 +113,7 @@ const char *knob_range(const struct knob *knob, char text[RANGE_TEXT])
 		snprintf(text, RANGE_TEXT, "none or scan-time");
 		break;
 	default:
-		snprintf(text, RANGE_TEXT, "%" PRIu64 " to %" PRIu64, knob->min, knob->max);
+		snprintf(text, RANGE_TEXT, "%ju to %ju", knob->min, knob->max);
 	}
 	return text;
 }

@@ -29,6 +29,7 @@
 #include <sys/types.h>
 
 #define KSMCTL_VERSION "1.0"
+#define BIT(number) ((uint64_t)1 << (number))
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
 /**
@@ -77,7 +78,7 @@ extern struct options options;
 
 /* main.c */
 
-extern const struct argp_child common_options[];
+extern const struct argp_child common_options[2];
 
 /**
  * parse_count() - a whole number from the command line
@@ -545,7 +546,7 @@ struct tally {
 };
 
 /* A bit of a page's number that tells that it is part of a huge page. */
-#define TALLY_HUGE (1ULL << 63)
+#define TALLY_HUGE BIT(63)
 
 /**
  * struct tally_sum - what was counted, in pages

@@ -66,7 +66,7 @@ static error_t parse_common(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option common_list[] = {
 	{ "json", 'j', NULL, 0, "Print JSON", 0 },
-	{ "color", KEY_COLOR, "WHEN", 0, "auto (on a terminal only), always or never", 0 },
+	{ "color", KEY_COLOR, "WHEN", 0, "auto (on a terminal), always or never", 0 },
 	{ "root", KEY_ROOT, "DIR", 0, "Folder in which sys and proc are found", 0 },
 	{ 0 }
 };
@@ -78,7 +78,8 @@ const struct argp_child common_options[] = {
 	{ 0 }
 };
 
-long parse_count(struct argp_state *state, const char *what, const char *text, long min, long max)
+long parse_count(struct argp_state *state, const char *what, const char *text, long min,
+		 long max)
 {
 	char *end;
 	long value;
@@ -86,7 +87,7 @@ long parse_count(struct argp_state *state, const char *what, const char *text, l
 	errno = 0;
 	value = strtol(text, &end, 10);
 	if (errno || end == text || *end || value < min || value > max)
-		argp_error(state, "%s takes a number from %ld to %ld, not %s", what, min, max, text);
+		argp_error(state, "%s takes %ld to %ld, not %s", what, min, max, text);
 	return value;
 }
 
@@ -97,7 +98,7 @@ double parse_seconds(struct argp_state *state, const char *what, const char *tex
 	double value = strtod(text, &end);
 
 	if (end == text || *end || !(value >= min && value <= day))
-		argp_error(state, "%s takes seconds from %g to %g, not %s", what, min, day, text);
+		argp_error(state, "%s takes %g to %g seconds, not %s", what, min, day, text);
 	return value;
 }
 

@@ -19,17 +19,17 @@
 enum { BATCH_PAGES = 256 };
 
 /* From Documentation/admin-guide/mm/pagemap.rst */
-#define PAGEMAP_NUMBER ((1ULL << 55) - 1)
-#define PAGEMAP_EXCLUSIVE (1ULL << 56)
-#define PAGEMAP_FILE (1ULL << 61)
-#define PAGEMAP_SWAP (1ULL << 62)
-#define PAGEMAP_PRESENT (1ULL << 63)
-#define KPF_KSM (1ULL << 21)
-#define KPF_THP (1ULL << 22)
-#define KPF_ZERO_PAGE (1ULL << 24)
+#define PAGEMAP_NUMBER (BIT(55) - 1)
+#define PAGEMAP_EXCLUSIVE BIT(56)
+#define PAGEMAP_FILE BIT(61)
+#define PAGEMAP_SWAP BIT(62)
+#define PAGEMAP_PRESENT BIT(63)
+#define KPF_KSM BIT(21)
+#define KPF_THP BIT(22)
+#define KPF_ZERO_PAGE BIT(24)
 
 /* Numbers that no page of memory has. */
-#define UNKNOWN_NUMBER (1ULL << 60)
+#define UNKNOWN_NUMBER BIT(60)
 
 /**
  * struct reader - the memory of a process
@@ -68,13 +68,12 @@ int64_t survey_size(const struct survey *survey, pid_t pid)
 
 static uint64_t flags_of(const struct survey *survey, uint64_t number)
 {
-	uint64_t flags = 0;
+	uint64_t flags;
+	ssize_t length = 0;
 
-	if (!number || survey->kpageflags < 0)
-		return 0;
-	if (pread(survey->kpageflags, &flags, sizeof(flags), number * sizeof(flags)) != sizeof(flags))
-		return 0;
-	return flags;
+	if (number && survey->kpageflags >= 0)
+		length = pread(survey->kpageflags, &flags, sizeof(flags), number * sizeof(flags));
+	return length == sizeof(flags) ? flags : 0;
 }
 
 static bool is_zero(const char *content, size_t size)
@@ -193,7 +192,9 @@ static int open_proc(pid_t pid, const char *name)
 	char path[PATH_MAX];
 	int file = open(path_of(path, "/proc/%d/%s", pid, name), O_RDONLY | O_CLOEXEC);
 
-	return file < 0 ? -errno : file;
+	if (file < 0)
+		return -errno;
+	return file;
 }
 
 static int read_process(struct reader *reader, pid_t pid)

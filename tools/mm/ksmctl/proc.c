@@ -5,7 +5,6 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -59,7 +58,7 @@ void process_name(pid_t pid, char name[COMM_TEXT])
 	char path[PATH_MAX], *c;
 
 	if (read_file(path_of(path, "/proc/%d/comm", pid), name, COMM_TEXT) || !*name)
-		strcpy(name, "?");
+		snprintf(name, COMM_TEXT, "?");
 	for (c = name; *c; c++) {
 		if (iscntrl((unsigned char)*c))
 			*c = '?';
@@ -75,7 +74,9 @@ static bool is_ksmd(pid_t pid)
 	if (read_file(path_of(path, "/proc/%d/stat", pid), text, sizeof(text)))
 		return false;
 	end = strrchr(text, ')');
-	return end && strstr(text, "(ksmd)") && sscanf(end, ") %*c %d", &parent) == 1 && parent == 2;
+	if (!end || sscanf(end, ") %*c %d", &parent) != 1)
+		return false;
+	return parent == 2 && strstr(text, "(ksmd)");
 }
 
 /* In clock ticks, which is all that each kernel has. */
@@ -87,7 +88,8 @@ static double ticks_of(pid_t pid)
 	if (read_file(path_of(path, "/proc/%d/stat", pid), text, sizeof(text)))
 		return -1;
 	end = strrchr(text, ')');
-	if (!end || sscanf(end, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
+	if (!end || sscanf(end, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+			   &system) != 2)
 		return -1;
 	return (double)(user + system) / sysconf(_SC_CLK_TCK);
 }
@@ -98,7 +100,7 @@ static double cpu_of(pid_t pid)
 	uint64_t ns;
 
 	if (!read_file(path_of(path, "/proc/%d/schedstat", pid), text, sizeof(text)) &&
-	    sscanf(text, "%" SCNu64, &ns) == 1 && ns)
+	    sscanf(text, "%ju", &ns) == 1 && ns)
 		return ns / 1e9;
 	return ticks_of(pid);
 }
@@ -128,7 +130,9 @@ double ksmd_cpu(void)
 /* What the kernel takes no offer of: shared memory, devices, huge pages of hugetlbfs. */
 static void read_flags(const char *line, struct mapping *mapping)
 {
-	static const char *const unsuitable[] = { " sh", " ms", " io", " pf", " de", " ht", " mm", " dp" };
+	static const char *const unsuitable[] = {
+		" sh", " ms", " io", " pf", " de", " ht", " mm", " dp",
+	};
 	size_t i;
 
 	mapping->offered = strstr(line, " mg");
@@ -143,11 +147,11 @@ static void read_amount(const char *line, struct mapping *mapping)
 {
 	uint64_t amount;
 
-	if (sscanf(line, "Anonymous: %" SCNu64, &amount) == 1)
+	if (sscanf(line, "Anonymous: %ju", &amount) == 1)
 		mapping->anonymous = amount * 1024;
-	else if (sscanf(line, "KSM: %" SCNu64, &amount) == 1)
+	else if (sscanf(line, "KSM: %ju", &amount) == 1)
 		mapping->merged = amount * 1024;
-	else if (sscanf(line, "AnonHugePages: %" SCNu64, &amount) == 1)
+	else if (sscanf(line, "AnonHugePages: %ju", &amount) == 1)
 		mapping->huge = amount * 1024;
 }
 
@@ -165,8 +169,8 @@ bool mapping_next(FILE *smaps, struct mapping *mapping)
 			found = true;
 		} else if (isupper((unsigned char)line[0])) {
 			read_amount(line, mapping);
-		} else {
-			sscanf(line, "%" SCNx64 "-%" SCNx64, &mapping->start, &mapping->end);
+		} else if (sscanf(line, "%jx-%jx", &mapping->start, &mapping->end) != 2) {
+			break;
 		}
 	}
 	free(line);

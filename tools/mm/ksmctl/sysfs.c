@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +106,5 @@ enum status ksm_lacks(void)
 		return DONE;
 	if (errno == EACCES)
 		return fail(DENIED, "%s cannot be reached: it needs " NEED_KNOBS, path);
-	return fail(LACKING, "this kernel has no KSM (CONFIG_KSM is off), or sysfs is not mounted: there is no %s",
-		    path);
+	return fail(LACKING, "this kernel has no KSM, or sysfs is not mounted: no %s", path);
 }

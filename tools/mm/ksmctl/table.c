@@ -3,7 +3,6 @@
  * The processes that take part.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,11 +27,11 @@ static void read_stat_line(const char *line, struct stat_lines *stat)
 {
 	int64_t value;
 
-	if (sscanf(line, "ksm_merging_pages %" SCNd64, &value) == 1)
+	if (sscanf(line, "ksm_merging_pages %jd", &value) == 1)
 		stat->merging = value;
-	else if (sscanf(line, "ksm_zero_pages %" SCNd64, &value) == 1)
+	else if (sscanf(line, "ksm_zero_pages %jd", &value) == 1)
 		stat->zero = value;
-	else if (sscanf(line, "ksm_process_profit %" SCNd64, &value) == 1)
+	else if (sscanf(line, "ksm_process_profit %jd", &value) == 1)
 		stat->profit = value;
 	else if (!strncmp(line, "ksm_mergeable: ", 15))
 		stat->mergeable = line[15] == 'y';
@@ -134,42 +133,38 @@ void table_free(struct table *table)
 	free(table->process);
 }
 
-static int compare(int64_t a, int64_t b)
+/* The largest first. */
+static int by_bytes(const void *a, const void *b, void *offset)
 {
-	return (a < b) - (a > b);
+	int64_t first = *(const int64_t *)((const char *)a + *(size_t *)offset);
+	int64_t second = *(const int64_t *)((const char *)b + *(size_t *)offset);
+
+	return (first < second) - (first > second);
 }
 
-#define BY(_key) \
-static int by_##_key(const void *a, const void *b) \
-{ \
-	return compare(((const struct process *)a)->_key, ((const struct process *)b)->_key); \
-}
-
-BY(offered)
-BY(merged)
-BY(saved)
-BY(cost)
-
-static int by_pid(const void *a, const void *b)
+static int by_pid(const void *a, const void *b, void *offset)
 {
+	(void)offset;
 	return ((const struct process *)a)->pid - ((const struct process *)b)->pid;
 }
 
-static int by_name(const void *a, const void *b)
+static int by_name(const void *a, const void *b, void *offset)
 {
+	(void)offset;
 	return strcmp(((const struct process *)a)->name, ((const struct process *)b)->name);
 }
 
 static const struct {
 	const char *name;
-	int (*compare)(const void *a, const void *b);
+	int (*compare)(const void *a, const void *b, void *offset);
+	size_t offset;
 } keys[] = {
-	{ "offered", by_offered },
-	{ "merged", by_merged },
-	{ "saved", by_saved },
-	{ "cost", by_cost },
-	{ "pid", by_pid },
-	{ "name", by_name },
+	{ "offered", by_bytes, offsetof(struct process, offered) },
+	{ "merged", by_bytes, offsetof(struct process, merged) },
+	{ "saved", by_bytes, offsetof(struct process, saved) },
+	{ "cost", by_bytes, offsetof(struct process, cost) },
+	{ "pid", by_pid, 0 },
+	{ "name", by_name, 0 },
 };
 
 static void turn_round(struct table *table)
@@ -185,13 +180,15 @@ static void turn_round(struct table *table)
 
 bool table_sort(struct table *table, const char *key, bool reverse)
 {
-	size_t i;
+	size_t i, offset;
 
 	for (i = 0; i < ARRAY_SIZE(keys); i++) {
 		if (strcmp(keys[i].name, key))
 			continue;
+		offset = keys[i].offset;
 		if (table->nr)
-			qsort(table->process, table->nr, sizeof(*table->process), keys[i].compare);
+			qsort_r(table->process, table->nr, sizeof(*table->process),
+				keys[i].compare, &offset);
 		if (reverse && table->nr)
 			turn_round(table);
 		return true;

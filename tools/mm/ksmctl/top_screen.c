@@ -2,7 +2,6 @@
 /*
  * The table of "ksmctl top" on a terminal.
  */
-#include <inttypes.h>
 #include <ncurses.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,17 +34,17 @@ static void draw_head(const struct view *view)
 	double percent = counts_cpu_percent(&view->before, &view->counts);
 	int64_t bytes = counts_cost(&view->counts);
 
-	mvprintw(0, 0, "KSM is %s, pass %" PRId64 ": saves %s",
+	mvprintw(0, 0, "KSM is %s, pass %jd: saves %s",
 		 (view->counts.value[COUNT_RUN] & 3) == 1 ? "on" : "off",
 		 view->counts.value[COUNT_SCANS], size_text(saved, counts_saved(&view->counts)));
 	if (bytes >= 0)
 		printw(", costs %s", size_text(cost, bytes));
 	if (percent >= 0)
 		printw(", %.1f %% of a CPU", percent);
-	mvprintw(1, 0, "Sort by o)ffered m)erged s)aved c)ost p)id n)ame, now by %s%s; r)everse, q)uit",
+	mvprintw(1, 0, "By %s%s; o)ffered m)erged s)aved c)ost p)id n)ame r)everse q)uit",
 		 view->key, view->reverse ? ", reversed" : "");
 	if (view->table.denied)
-		mvprintw(2, 0, "%zu processes cannot be read: that needs " NEED_PROC, view->table.denied);
+		mvprintw(2, 0, "%zu cannot be read: that needs " NEED_PROC, view->table.denied);
 	attron(A_REVERSE);
 	mvprintw(3, 0, "%8s %11s %11s %11s %11s  %-*s", "PID", "OFFERED", "MERGED", "SAVED", "COST",
 		 COLS > 58 ? COLS - 58 : 0, "COMMAND");
