@@ -103,9 +103,10 @@ static const struct argp argp = {
 	.options = list,
 	.parser = parse,
 	.args_doc = "[PID...]",
-	.doc = "How much would merging save? Reads the memory of processes and changes nothing.\v\n"
-	       "Counting takes 16 bytes for each page, so that 256 MiB do for 64 GiB. Where that is\n"
-	       "not enough, half of all contents is left out, then half of the rest, and so on.",
+	.doc = "How much would merging save? Changes nothing.\v"
+	       /* argp fills lines only as long as there is no newline in them */
+	       "Counting takes 16 bytes for each page, so that 256 MiB do for 64 GiB. Where\n"
+	       "that is not enough, half of all contents is left out, then half of the rest.",
 	.children = common_options,
 };
 

@@ -68,8 +68,9 @@ static const struct argp_option list[] = {
 static const struct argp argp = {
 	.options = list,
 	.parser = parse,
-	.doc = "Processes that offer memory: how much, what is merged and saved, the cost.\v\n"
-	       "Keys: o m s c p n to sort, r to turn the order round, arrows to scroll, q to leave.",
+	.doc = "Processes that offer memory: how much, what is merged and saved, the cost.\v"
+	       /* on the screen */
+	       "Keys: o m s c p n to sort, r to turn round, arrows to scroll, q to leave.",
 	.children = common_options,
 };
 
