@@ -31,21 +31,26 @@ static const struct field fields[] = {
 	{ "cpu percent ", "cpu_percent", false },
 };
 
-/* "  ksmd-30  [001] ..... 12.345678: ksm_start_scan: seq 1 rmap size 2" */
+/* What follows the task, "-30  [001] ..... 12.345678: ksm_start_scan: seq 1 rmap size 2" */
+static bool parse_rest(const char *dash, struct event *event)
+{
+	return sscanf(dash, "-%d [%d] %*s %lf: %47[a-z_]: %255[^\n]", &event->pid, &event->cpu,
+		      &event->time, event->name, event->text) == 5;
+}
+
+/* A task may be called anything, with dashes and brackets too. */
 bool event_parse(const char *line, struct event *event)
 {
-	const char *bracket = strstr(line, " [");
-	const char *dash = bracket;
+	const char *dash;
 
-	if (!bracket || *line == '#')
-		return false;
 	line += strspn(line, " ");
-	while (dash > line && *dash != '-')
-		dash--;
-	snprintf(event->task, sizeof(event->task), "%.*s", (int)(dash - line), line);
-	return dash > line &&
-	       sscanf(dash, "-%d [%d] %*s %lf: %47[a-z_]: %255[^\n]", &event->pid, &event->cpu,
-		      &event->time, event->name, event->text) == 5;
+	for (dash = strchr(line, '-'); dash; dash = strchr(dash + 1, '-')) {
+		if (!parse_rest(dash, event))
+			continue;
+		snprintf(event->task, sizeof(event->task), "%.*s", (int)(dash - line), line);
+		return true;
+	}
+	return false;
 }
 
 static bool find(const struct event *event, const struct field *field, char value[32])

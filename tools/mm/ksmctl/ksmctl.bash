@@ -61,7 +61,7 @@ _ksmctl_complete() {
 
 _ksmctl() {
 	local command place
-	read -r command place < <(_ksmctl_command)
+	read -r command place < <(_ksmctl_command) || true
 	COMPREPLY=()
 	case $command,${COMP_WORDS[COMP_CWORD - 1]} in
 	top,--sort | top,-s) _ksmctl_complete 'offered merged saved cost pid name' && return ;;
