@@ -40,6 +40,9 @@ kernel: ## build the kernel of FLAVOR, and say where
 um: ## build the kernel that runs the KUnit suites in build/um
 	$(TOOLS)/build um
 
+tools: ## build ksmctl, the administrator's program, in build/tools
+	$(TOOLS)/userland build
+
 patch: ## our tree as one patch to the base kernel, in build/ksm.patch
 	$(TOOLS)/mkpatch build/ksm.patch
 
@@ -55,4 +58,4 @@ clean: ## remove what was built here
 distclean: clean ## and all that was downloaded and cached, for other clones too
 	$(TOOLS)/forget
 
-.PHONY: help run test soak compare bench shell kernel um patch coverage check clean distclean
+.PHONY: help run test soak compare bench shell kernel um tools patch coverage check clean distclean
