@@ -3,7 +3,6 @@
  * ksmctl estimate: how much would merging save?
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -281,23 +280,19 @@ static int report(struct run *run)
 
 static int estimate(struct run *run, const struct request *request)
 {
-	char path[PATH_MAX];
 	int status, error;
 
 	run->survey.only_offered = request->only_offered;
 	run->survey.progress = progress;
 	run->survey.context = run;
 	run->bar = !request->quiet && isatty(STDERR_FILENO);
-	error = tally_open(&run->survey.tally, request->mib << 20);
+	error = survey_open(&run->survey, request->mib << 20);
 	if (error)
 		return fail(FAILED, "there is no memory for counting: %s", strerror(-error));
-	run->survey.kpageflags = open(path_of(path, "/proc/kpageflags"), O_RDONLY | O_CLOEXEC);
 	status = survey_all(run, request);
 	if (!status)
 		status = report(run);
-	if (run->survey.kpageflags >= 0)
-		close(run->survey.kpageflags);
-	tally_close(&run->survey.tally);
+	survey_close(&run->survey);
 	return status;
 }
 

@@ -600,6 +600,7 @@ void tally_count(struct tally *tally, uint64_t sharing, struct tally_sum *sum);
  * struct survey - what was found in the memory of processes
  * @tally: contents of pages that are not zero
  * @kpageflags: descriptor, -1 where it cannot be read
+ * @tells_merged: does it tell which pages are merged?
  * @only_offered: leave out what is not offered
  * @anonymous_number: for pages whose number the kernel does not tell
  * @pages: pages that could be merged, zero pages among them
@@ -616,6 +617,7 @@ void tally_count(struct tally *tally, uint64_t sharing, struct tally_sum *sum);
 struct survey {
 	struct tally tally;
 	int kpageflags;
+	bool tells_merged;
 	bool only_offered;
 	uint64_t anonymous_number;
 	uint64_t pages;
@@ -629,6 +631,17 @@ struct survey {
 	void (*progress)(void *context, uint64_t bytes);
 	void *context;
 };
+
+/**
+ * survey_open() - begin a survey
+ * @survey: all zero, but for what is wanted
+ * @bytes: bound of the memory for counting
+ *
+ * Return: 0, or -errno.
+ */
+int survey_open(struct survey *survey, size_t bytes);
+
+void survey_close(struct survey *survey);
 
 /**
  * survey_size() - bytes that survey_process() would look at

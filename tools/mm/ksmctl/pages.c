@@ -76,6 +76,47 @@ static uint64_t flags_of(const struct survey *survey, uint64_t number)
 	return length == sizeof(flags) ? flags : 0;
 }
 
+/*
+ * Linux 6.12 says of each anonymous page that it is merged. What it says of a page of our
+ * own, which is too new for that, tells.
+ */
+static bool is_flag_true(const struct survey *survey)
+{
+	char path[PATH_MAX], *page = aligned_alloc(page_size(), page_size());
+	int pagemap = open(path_of(path, "/proc/self/pagemap"), O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+	ssize_t length = 0;
+
+	if (page && pagemap >= 0) {
+		memset(page, 1, page_size());
+		length = pread(pagemap, &entry, sizeof(entry),
+			       (uintptr_t)page / page_size() * sizeof(entry));
+	}
+	if (pagemap >= 0)
+		close(pagemap);
+	free(page);
+	return length != sizeof(entry) || !(flags_of(survey, entry & PAGEMAP_NUMBER) & KPF_KSM);
+}
+
+int survey_open(struct survey *survey, size_t bytes)
+{
+	char path[PATH_MAX];
+	int error = tally_open(&survey->tally, bytes);
+
+	if (error)
+		return error;
+	survey->kpageflags = open(path_of(path, "/proc/kpageflags"), O_RDONLY | O_CLOEXEC);
+	survey->tells_merged = survey->kpageflags >= 0 && is_flag_true(survey);
+	return 0;
+}
+
+void survey_close(struct survey *survey)
+{
+	if (survey->kpageflags >= 0)
+		close(survey->kpageflags);
+	tally_close(&survey->tally);
+}
+
 static bool is_zero(const char *content, size_t size)
 {
 	return !*content && !memcmp(content, content + 1, size - 1);
@@ -86,12 +127,13 @@ static void examine(struct survey *survey, uint64_t entry, const char *content)
 {
 	uint64_t number = entry & PAGEMAP_NUMBER, flags = flags_of(survey, number);
 	bool exclusive = entry & PAGEMAP_EXCLUSIVE, zero = is_zero(content, page_size());
+	bool merged = survey->tells_merged && flags & KPF_KSM;
 
 	if (flags & KPF_ZERO_PAGE || (zero && !exclusive && !number))
 		return;
 	survey->pages++;
-	survey->merged += !!(flags & KPF_KSM);
-	if (zero && !(flags & KPF_KSM)) {
+	survey->merged += merged;
+	if (zero && !merged) {
 		survey->zero++;
 		survey->zero_spare += exclusive;
 		return;
@@ -180,7 +222,7 @@ static int read_mappings(struct reader *reader, FILE *smaps)
 		if (!is_wanted(reader->survey, &mapping) || !mapping.end)
 			continue;
 		reader->survey->huge += mapping.huge;
-		if (reader->survey->kpageflags < 0)
+		if (!reader->survey->tells_merged)
 			reader->survey->merged += mapping.merged / page_size();
 		error = read_mapping(reader, &mapping);
 	}
