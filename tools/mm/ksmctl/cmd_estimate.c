@@ -45,8 +45,8 @@ struct run {
 	struct tally_sum sum;
 	size_t processes;
 	size_t denied;
-	uint64_t done;
-	uint64_t all;
+	u64 done;
+	u64 all;
 	double shown;
 	bool bar;
 };
@@ -122,7 +122,7 @@ static void show_progress(struct run *run)
 		size_text(all, run->all));
 }
 
-static void progress(void *context, uint64_t bytes)
+static void progress(void *context, u64 bytes)
 {
 	struct run *run = context;
 
@@ -163,7 +163,7 @@ static int survey_one(struct run *run, const struct request *request, pid_t pid)
 static int survey_all(struct run *run, const struct request *request)
 {
 	int status = DONE;
-	int64_t size;
+	s64 size;
 	ssize_t i;
 
 	for (i = 0; i < request->nr; i++) {
@@ -180,17 +180,17 @@ static int survey_all(struct run *run, const struct request *request)
 	return status;
 }
 
-static uint64_t spare(const struct run *run)
+static u64 spare(const struct run *run)
 {
 	return run->sum.spare + run->survey.zero_spare;
 }
 
-static void print_row(const char *what, uint64_t pages, const char *remark)
+static void print_row(const char *what, u64 pages, const char *remark)
 {
 	char size[SIZE_TEXT];
 
 	size_text(size, (double)pages * page_size());
-	printf("%-22s%12s   %ju page%s%s\n", what, size, pages, plural(pages), remark);
+	printf("%-22s%12s   %llu page%s%s\n", what, size, pages, plural(pages), remark);
 }
 
 static void print_text(const struct run *run)
@@ -252,7 +252,7 @@ static int print_json(const struct run *run)
 /* Pages of zeroes are merged like others, unless the kernel's zero page takes their place. */
 static void sum_up(struct run *run)
 {
-	int64_t sharing = NORMAL_SHARING, zero_page = 0;
+	s64 sharing = NORMAL_SHARING, zero_page = 0;
 
 	if (ksm_number("max_page_sharing", &sharing) || sharing < 1)
 		sharing = NORMAL_SHARING;

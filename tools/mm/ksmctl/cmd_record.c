@@ -83,10 +83,10 @@ static void print_known(FILE *file, const char *format, double value, bool known
 
 static void print_csv(FILE *file, double seconds, const struct counts *counts, double percent)
 {
-	int64_t cost = counts_cost(counts);
+	s64 cost = counts_cost(counts);
 	int i;
 
-	fprintf(file, "%.3f,%lld,%jd", seconds, (long long)time(NULL), counts_saved(counts));
+	fprintf(file, "%.3f,%lld,%lld", seconds, (long long)time(NULL), counts_saved(counts));
 	print_known(file, "%.0f", cost, cost >= 0);
 	print_known(file, "%.3f", counts->cpu, counts->cpu >= 0);
 	print_known(file, "%.2f", percent, percent >= 0);
@@ -99,7 +99,7 @@ static void print_csv(FILE *file, double seconds, const struct counts *counts, d
 static void print_json(FILE *file, double seconds, const struct counts *counts, double percent)
 {
 	json_object *object = json_object_new_object();
-	int64_t cost = counts_cost(counts);
+	s64 cost = counts_cost(counts);
 	int i;
 
 	json_real(object, "seconds", seconds);

@@ -68,7 +68,7 @@ static int not_offered(int error)
 static void report(const struct request *request)
 {
 	json_object *object, *words;
-	int64_t run = 0;
+	s64 run = 0;
 	char **word;
 
 	if (!request->quiet && !options.json && !ksm_number("run", &run) && (run & 3) != 1)

@@ -19,22 +19,22 @@ struct state {
 	struct counts first;
 	struct counts last;
 	bool advised;
-	int64_t pages_to_scan;
-	int64_t sleep_ms;
+	s64 pages_to_scan;
+	s64 sleep_ms;
 };
 
 static const char *const states[] = { "off", "on", "off" };
 
-static int64_t run_of(const struct state *state)
+static s64 run_of(const struct state *state)
 {
 	return state->last.value[COUNT_RUN] & 3;
 }
 
 static const char *state_name(const struct state *state)
 {
-	int64_t run = run_of(state);
+	s64 run = run_of(state);
 
-	return run < (int64_t)ARRAY_SIZE(states) ? states[run] : "in an unknown state";
+	return run < (s64)ARRAY_SIZE(states) ? states[run] : "in an unknown state";
 }
 
 static void read_state(struct state *state, double seconds)
@@ -59,7 +59,7 @@ static void print_headline(const struct state *state)
 {
 	char saved[SIZE_TEXT], cost[SIZE_TEXT];
 	double percent = counts_cpu_percent(&state->first, &state->last);
-	int64_t bytes = counts_cost(&state->last);
+	s64 bytes = counts_cost(&state->last);
 
 	printf("%sKSM is %s.%s", paint(run_of(state) == 1 ? GOOD : BAD), state_name(state),
 	       paint(PLAIN));
@@ -72,33 +72,33 @@ static void print_headline(const struct state *state)
 }
 
 /* A row with a size, and what that is made of behind it. */
-static void print_size(const char *what, int64_t bytes)
+static void print_size(const char *what, s64 bytes)
 {
 	char size[SIZE_TEXT];
 
 	printf("  %s%-14s%s%12s   ", paint(BOLD), what, paint(PLAIN), size_text(size, bytes));
 }
 
-static void print_number(const char *what, int64_t number)
+static void print_number(const char *what, s64 number)
 {
-	printf("  %s%-14s%s%12jd   ", paint(BOLD), what, paint(PLAIN), number);
+	printf("  %s%-14s%s%12lld   ", paint(BOLD), what, paint(PLAIN), number);
 }
 
 static void print_saved(const struct counts *counts)
 {
-	const int64_t *value = counts->value;
+	const s64 *value = counts->value;
 
 	print_size("saved", counts_saved(counts));
-	printf("%jd page%s spared by %jd merged page%s", value[COUNT_SHARING],
+	printf("%lld page%s spared by %lld merged page%s", value[COUNT_SHARING],
 	       plural(value[COUNT_SHARING]), value[COUNT_SHARED], plural(value[COUNT_SHARED]));
 	if (value[COUNT_ZERO])
-		printf(", %jd by the zero page", value[COUNT_ZERO]);
+		printf(", %lld by the zero page", value[COUNT_ZERO]);
 	putchar('\n');
 }
 
 static void print_cost(const struct counts *counts)
 {
-	int64_t cost = counts_cost(counts), profit = counts->value[COUNT_PROFIT];
+	s64 cost = counts_cost(counts), profit = counts->value[COUNT_PROFIT];
 
 	if (cost < 0) {
 		puts("  memory is spent on bookkeeping; this kernel does not tell how much");
@@ -126,13 +126,13 @@ static void print_cpu(const struct state *state)
 
 static void print_rest(const struct counts *counts)
 {
-	const int64_t *value = counts->value;
+	const s64 *value = counts->value;
 
 	print_size("without equal", value[COUNT_UNSHARED] * page_size());
-	printf("%jd page%s looked at in vain\n", value[COUNT_UNSHARED],
+	printf("%lld page%s looked at in vain\n", value[COUNT_UNSHARED],
 	       plural(value[COUNT_UNSHARED]));
 	print_size("undecided", value[COUNT_VOLATILE] * page_size());
-	printf("%jd page%s changed too recently to tell\n", value[COUNT_VOLATILE],
+	printf("%lld page%s changed too recently to tell\n", value[COUNT_VOLATILE],
 	       plural(value[COUNT_VOLATILE]));
 }
 
@@ -144,7 +144,7 @@ static void print_pace(const struct state *state)
 	print_number("progress", last->value[COUNT_SCANS]);
 	puts("passes over all that is offered");
 	print_number("pace", state->pages_to_scan);
-	printf("pages, then a sleep of %jd ms%s\n", state->sleep_ms,
+	printf("pages, then a sleep of %lld ms%s\n", state->sleep_ms,
 	       state->advised ? "; the advisor chooses the pages" : "");
 	if (seconds > 0)
 		printf("  %-14s%12.0f   pages looked at and %.0f skipped in a second\n", "",
@@ -154,8 +154,8 @@ static void print_pace(const struct state *state)
 
 static void print_advice(const struct state *state)
 {
-	const int64_t *value = state->last.value;
-	int64_t known = value[COUNT_SHARED] + value[COUNT_SHARING] + value[COUNT_UNSHARED] +
+	const s64 *value = state->last.value;
+	s64 known = value[COUNT_SHARED] + value[COUNT_SHARING] + value[COUNT_UNSHARED] +
 			value[COUNT_VOLATILE] + value[COUNT_ZERO];
 
 	if (run_of(state) != 1)
@@ -179,7 +179,7 @@ static int print_json(const struct state *state)
 {
 	json_object *object = json_object_new_object();
 	double percent = counts_cpu_percent(&state->first, &state->last);
-	int64_t cost = counts_cost(&state->last);
+	s64 cost = counts_cost(&state->last);
 	int i;
 
 	json_text(object, "state", state_name(state));

@@ -46,16 +46,16 @@ static int refused(const struct position *position, int error)
 	}
 }
 
-static int report(const struct position *position, int64_t before)
+static int report(const struct position *position, s64 before)
 {
-	int64_t sharing = 0;
+	s64 sharing = 0;
 	json_object *object;
 
 	ksm_number("pages_sharing", &sharing);
 	if (!options.json) {
 		puts(position->done);
 		if (*position->run == '2' && before)
-			printf("%jd page%s got memory of their own again.\n",
+			printf("%lld page%s got memory of their own again.\n",
 			       before - sharing, plural(before - sharing));
 		return DONE;
 	}
@@ -69,7 +69,7 @@ static int report(const struct position *position, int64_t before)
 int cmd_switch(int argc, char **argv)
 {
 	const struct position *position = positions;
-	int64_t before = 0;
+	s64 before = 0;
 	enum status lacks;
 	int error;
 

@@ -36,21 +36,21 @@ void counts_read(struct counts *counts)
 	}
 }
 
-static int64_t gross(const struct counts *counts)
+static s64 gross(const struct counts *counts)
 {
 	return (counts->value[COUNT_SHARING] + counts->value[COUNT_ZERO]) * page_size();
 }
 
 /* There are kernels whose count of zero pages falls below 0. */
-int64_t counts_saved(const struct counts *counts)
+s64 counts_saved(const struct counts *counts)
 {
 	return gross(counts) > 0 ? gross(counts) : 0;
 }
 
 /* The counters are read one after the other, while ksmd works. */
-int64_t counts_cost(const struct counts *counts)
+s64 counts_cost(const struct counts *counts)
 {
-	int64_t cost = gross(counts) - counts->value[COUNT_PROFIT];
+	s64 cost = gross(counts) - counts->value[COUNT_PROFIT];
 
 	if (!counts->known[COUNT_PROFIT])
 		return -1;

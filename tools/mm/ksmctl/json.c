@@ -4,7 +4,7 @@
  */
 #include "ksmctl.h"
 
-void json_int(json_object *object, const char *name, int64_t value)
+void json_int(json_object *object, const char *name, s64 value)
 {
 	json_object_object_add(object, name, json_object_new_int64(value));
 }

@@ -80,9 +80,9 @@ static bool is_among(const char *text, const char *const *words, size_t nr)
 	return false;
 }
 
-static bool is_number_in(const char *text, uint64_t min, uint64_t max)
+static bool is_number_in(const char *text, u64 min, u64 max)
 {
-	uint64_t value;
+	u64 value;
 
 	if (!*text || strspn(text, "0123456789") != strlen(text))
 		return false;
@@ -113,7 +113,7 @@ const char *knob_range(const struct knob *knob, char text[RANGE_TEXT])
 		snprintf(text, RANGE_TEXT, "none or scan-time");
 		break;
 	default:
-		snprintf(text, RANGE_TEXT, "%ju to %ju", knob->min, knob->max);
+		snprintf(text, RANGE_TEXT, "%llu to %llu", knob->min, knob->max);
 	}
 	return text;
 }

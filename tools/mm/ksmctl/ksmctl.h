@@ -28,8 +28,12 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+/* As in the kernel, so that they print in the same way everywhere. */
+typedef long long s64;
+typedef unsigned long long u64;
+
 #define KSMCTL_VERSION "1.0"
-#define BIT(number) ((uint64_t)1 << (number))
+#define BIT(number) ((u64)1 << (number))
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
 /**
@@ -152,7 +156,7 @@ const char *size_text(char text[SIZE_TEXT], double bytes);
  * plural() - "" for 1, "s" for all else
  * @number: how many
  */
-const char *plural(uint64_t number);
+const char *plural(u64 number);
 
 /**
  * now() - seconds of a clock that never goes back
@@ -167,7 +171,7 @@ double now(void);
  * @name: its key
  * @value: the number
  */
-void json_int(json_object *object, const char *name, int64_t value);
+void json_int(json_object *object, const char *name, s64 value);
 
 /**
  * json_real() - add a number with three decimals to an object
@@ -259,7 +263,7 @@ int ksm_text(const char *name, char *text, size_t size);
  *
  * Return: 0, or -errno; -EINVAL if there is no number.
  */
-int ksm_number(const char *name, int64_t *number);
+int ksm_number(const char *name, s64 *number);
 
 /**
  * ksm_write() - write to a file in /sys/kernel/mm/ksm
@@ -297,8 +301,8 @@ struct knob {
 	const char *unit;
 	enum knob_kind kind;
 	bool writable;
-	uint64_t min;
-	uint64_t max;
+	u64 min;
+	u64 max;
 	const char *normal;
 	const char *what;
 };
@@ -364,7 +368,7 @@ enum count {
  * @cpu: seconds that ksmd has run, below 0 where unknown
  */
 struct counts {
-	int64_t value[NR_COUNTS];
+	s64 value[NR_COUNTS];
 	bool known[NR_COUNTS];
 	double time;
 	double cpu;
@@ -386,7 +390,7 @@ void counts_read(struct counts *counts);
  * counts_saved() - bytes that merging saves, before its own cost
  * @counts: as read
  */
-int64_t counts_saved(const struct counts *counts);
+s64 counts_saved(const struct counts *counts);
 
 /**
  * counts_cost() - bytes that bookkeeping takes
@@ -394,7 +398,7 @@ int64_t counts_saved(const struct counts *counts);
  *
  * Return: bytes, or -1 if this kernel does not tell.
  */
-int64_t counts_cost(const struct counts *counts);
+s64 counts_cost(const struct counts *counts);
 
 /**
  * counts_cpu_percent() - how much of a CPU ksmd took between two moments
@@ -447,11 +451,11 @@ double ksmd_cpu(void);
  * @suitable: could it be?
  */
 struct mapping {
-	uint64_t start;
-	uint64_t end;
-	uint64_t anonymous;
-	uint64_t merged;
-	uint64_t huge;
+	u64 start;
+	u64 end;
+	u64 anonymous;
+	u64 merged;
+	u64 huge;
 	bool offered;
 	bool suitable;
 };
@@ -481,11 +485,11 @@ bool mapping_next(FILE *smaps, struct mapping *mapping);
 struct process {
 	pid_t pid;
 	char name[COMM_TEXT];
-	int64_t offered;
-	int64_t merged;
-	int64_t zero;
-	int64_t saved;
-	int64_t cost;
+	s64 offered;
+	s64 merged;
+	s64 zero;
+	s64 saved;
+	s64 cost;
 };
 
 /**
@@ -557,11 +561,11 @@ struct tally {
  * @spare_huge: of these, parts of huge pages
  */
 struct tally_sum {
-	uint64_t mapped;
-	uint64_t pages;
-	uint64_t contents;
-	uint64_t spare;
-	uint64_t spare_huge;
+	u64 mapped;
+	u64 pages;
+	u64 contents;
+	u64 spare;
+	u64 spare_huge;
 };
 
 /**
@@ -584,7 +588,7 @@ void tally_close(struct tally *tally);
  * @hash: of its content
  * @number: which page of memory it is, and TALLY_HUGE
  */
-void tally_add(struct tally *tally, uint64_t hash, uint64_t number);
+void tally_add(struct tally *tally, u64 hash, u64 number);
 
 /**
  * tally_count() - sum up
@@ -592,7 +596,7 @@ void tally_add(struct tally *tally, uint64_t hash, uint64_t number);
  * @sharing: how many mappings a merged page may have
  * @sum: where the sums go
  */
-void tally_count(struct tally *tally, uint64_t sharing, struct tally_sum *sum);
+void tally_count(struct tally *tally, u64 sharing, struct tally_sum *sum);
 
 /* pages.c */
 
@@ -619,16 +623,16 @@ struct survey {
 	int kpageflags;
 	bool tells_merged;
 	bool only_offered;
-	uint64_t anonymous_number;
-	uint64_t pages;
-	uint64_t zero;
-	uint64_t zero_spare;
-	uint64_t merged;
-	uint64_t shared;
-	uint64_t swapped;
-	uint64_t unread;
-	uint64_t huge;
-	void (*progress)(void *context, uint64_t bytes);
+	u64 anonymous_number;
+	u64 pages;
+	u64 zero;
+	u64 zero_spare;
+	u64 merged;
+	u64 shared;
+	u64 swapped;
+	u64 unread;
+	u64 huge;
+	void (*progress)(void *context, u64 bytes);
 	void *context;
 };
 
@@ -650,7 +654,7 @@ void survey_close(struct survey *survey);
  *
  * Return: bytes, or -errno.
  */
-int64_t survey_size(const struct survey *survey, pid_t pid);
+s64 survey_size(const struct survey *survey, pid_t pid);
 
 /**
  * survey_process() - read the memory of a process

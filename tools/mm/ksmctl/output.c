@@ -85,7 +85,7 @@ const char *size_text(char text[SIZE_TEXT], double bytes)
 	return text;
 }
 
-const char *plural(uint64_t number)
+const char *plural(u64 number)
 {
 	return number == 1 ? "" : "s";
 }

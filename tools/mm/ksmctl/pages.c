@@ -50,11 +50,11 @@ static bool is_wanted(const struct survey *survey, const struct mapping *mapping
 	return survey->only_offered ? mapping->offered : mapping->suitable;
 }
 
-int64_t survey_size(const struct survey *survey, pid_t pid)
+s64 survey_size(const struct survey *survey, pid_t pid)
 {
 	FILE *smaps = open_at_root("/proc/%d/smaps", pid);
 	struct mapping mapping;
-	int64_t size = 0;
+	s64 size = 0;
 
 	if (!smaps)
 		return -errno;
@@ -66,9 +66,9 @@ int64_t survey_size(const struct survey *survey, pid_t pid)
 	return size;
 }
 
-static uint64_t flags_of(const struct survey *survey, uint64_t number)
+static u64 flags_of(const struct survey *survey, u64 number)
 {
-	uint64_t flags;
+	u64 flags;
 	ssize_t length = 0;
 
 	if (number && survey->kpageflags >= 0)
@@ -84,7 +84,7 @@ static bool is_flag_true(const struct survey *survey)
 {
 	char path[PATH_MAX], *page = aligned_alloc(page_size(), page_size());
 	int pagemap = open(path_of(path, "/proc/self/pagemap"), O_RDONLY | O_CLOEXEC);
-	uint64_t entry = 0;
+	u64 entry = 0;
 	ssize_t length = 0;
 
 	if (page && pagemap >= 0) {
@@ -123,9 +123,9 @@ static bool is_zero(const char *content, size_t size)
 }
 
 /* Whoever maps a page of unknown number together with others may be counted twice. */
-static void examine(struct survey *survey, uint64_t entry, const char *content)
+static void examine(struct survey *survey, u64 entry, const char *content)
 {
-	uint64_t number = entry & PAGEMAP_NUMBER, flags = flags_of(survey, number);
+	u64 number = entry & PAGEMAP_NUMBER, flags = flags_of(survey, number);
 	bool exclusive = entry & PAGEMAP_EXCLUSIVE, zero = is_zero(content, page_size());
 	bool merged = survey->tells_merged && flags & KPF_KSM;
 
@@ -150,7 +150,7 @@ static void examine(struct survey *survey, uint64_t entry, const char *content)
 }
 
 /* A run of pages that are there. One that cannot be read ends it, and is left out. */
-static void read_run(struct reader *reader, uint64_t address, const uint64_t *entry, size_t nr)
+static void read_run(struct reader *reader, u64 address, const u64 *entry, size_t nr)
 {
 	size_t size = page_size(), i, got;
 	ssize_t length;
@@ -170,12 +170,12 @@ static void read_run(struct reader *reader, uint64_t address, const uint64_t *en
 	}
 }
 
-static bool is_readable(uint64_t entry)
+static bool is_readable(u64 entry)
 {
 	return entry & PAGEMAP_PRESENT && !(entry & PAGEMAP_FILE);
 }
 
-static void read_batch(struct reader *reader, uint64_t address, const uint64_t *entry, size_t nr)
+static void read_batch(struct reader *reader, u64 address, const u64 *entry, size_t nr)
 {
 	size_t i, first, done = 0;
 
@@ -193,7 +193,7 @@ static void read_batch(struct reader *reader, uint64_t address, const uint64_t *
 
 static int read_mapping(struct reader *reader, const struct mapping *mapping)
 {
-	uint64_t entry[BATCH_PAGES], address = mapping->start, size = page_size();
+	u64 entry[BATCH_PAGES], address = mapping->start, size = page_size();
 	size_t nr, left;
 	ssize_t length;
 

@@ -97,10 +97,10 @@ static double ticks_of(pid_t pid)
 static double cpu_of(pid_t pid)
 {
 	char path[PATH_MAX], text[128];
-	uint64_t ns;
+	u64 ns;
 
 	if (!read_file(path_of(path, "/proc/%d/schedstat", pid), text, sizeof(text)) &&
-	    sscanf(text, "%ju", &ns) == 1 && ns)
+	    sscanf(text, "%llu", &ns) == 1 && ns)
 		return ns / 1e9;
 	return ticks_of(pid);
 }
@@ -145,13 +145,13 @@ static void read_flags(const char *line, struct mapping *mapping)
 
 static void read_amount(const char *line, struct mapping *mapping)
 {
-	uint64_t amount;
+	u64 amount;
 
-	if (sscanf(line, "Anonymous: %ju", &amount) == 1)
+	if (sscanf(line, "Anonymous: %llu", &amount) == 1)
 		mapping->anonymous = amount * 1024;
-	else if (sscanf(line, "KSM: %ju", &amount) == 1)
+	else if (sscanf(line, "KSM: %llu", &amount) == 1)
 		mapping->merged = amount * 1024;
-	else if (sscanf(line, "AnonHugePages: %ju", &amount) == 1)
+	else if (sscanf(line, "AnonHugePages: %llu", &amount) == 1)
 		mapping->huge = amount * 1024;
 }
 
@@ -169,7 +169,7 @@ bool mapping_next(FILE *smaps, struct mapping *mapping)
 			found = true;
 		} else if (isupper((unsigned char)line[0])) {
 			read_amount(line, mapping);
-		} else if (sscanf(line, "%jx-%jx", &mapping->start, &mapping->end) != 2) {
+		} else if (sscanf(line, "%llx-%llx", &mapping->start, &mapping->end) != 2) {
 			break;
 		}
 	}

@@ -80,7 +80,7 @@ int ksm_text(const char *name, char *text, size_t size)
 	return read_file(path_of(path, "/sys/kernel/mm/ksm/%s", name), text, size);
 }
 
-int ksm_number(const char *name, int64_t *number)
+int ksm_number(const char *name, s64 *number)
 {
 	char text[64], *end;
 	int error = ksm_text(name, text, sizeof(text));

@@ -17,21 +17,21 @@
  * @mergeable: 1 if any memory is offered, 0 if none, -1 if that is not told
  */
 struct stat_lines {
-	int64_t merging;
-	int64_t zero;
-	int64_t profit;
+	s64 merging;
+	s64 zero;
+	s64 profit;
 	int mergeable;
 };
 
 static void read_stat_line(const char *line, struct stat_lines *stat)
 {
-	int64_t value;
+	s64 value;
 
-	if (sscanf(line, "ksm_merging_pages %jd", &value) == 1)
+	if (sscanf(line, "ksm_merging_pages %lld", &value) == 1)
 		stat->merging = value;
-	else if (sscanf(line, "ksm_zero_pages %jd", &value) == 1)
+	else if (sscanf(line, "ksm_zero_pages %lld", &value) == 1)
 		stat->zero = value;
-	else if (sscanf(line, "ksm_process_profit %jd", &value) == 1)
+	else if (sscanf(line, "ksm_process_profit %lld", &value) == 1)
 		stat->profit = value;
 	else if (!strncmp(line, "ksm_mergeable: ", 15))
 		stat->mergeable = line[15] == 'y';
@@ -56,7 +56,7 @@ static int read_stat(pid_t pid, struct stat_lines *stat)
 }
 
 /* sum_offered: also tells whether anything is offered, even if it is empty. */
-static int sum_offered(pid_t pid, int64_t *bytes, bool *any)
+static int sum_offered(pid_t pid, s64 *bytes, bool *any)
 {
 	FILE *smaps = open_at_root("/proc/%d/smaps", pid);
 	struct mapping mapping;
@@ -136,8 +136,8 @@ void table_free(struct table *table)
 /* The largest first. */
 static int by_bytes(const void *a, const void *b, void *offset)
 {
-	int64_t first = *(const int64_t *)((const char *)a + *(size_t *)offset);
-	int64_t second = *(const int64_t *)((const char *)b + *(size_t *)offset);
+	s64 first = *(const s64 *)((const char *)a + *(size_t *)offset);
+	s64 second = *(const s64 *)((const char *)b + *(size_t *)offset);
 
 	return (first < second) - (first > second);
 }

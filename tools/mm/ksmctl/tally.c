@@ -17,8 +17,8 @@
  * @number: which page of memory it is, and TALLY_HUGE
  */
 struct page_record {
-	uint64_t hash;
-	uint64_t number;
+	u64 hash;
+	u64 number;
 };
 
 int tally_open(struct tally *tally, size_t bytes)
@@ -35,7 +35,7 @@ void tally_close(struct tally *tally)
 	munmap(tally->record, tally->limit * sizeof(struct page_record));
 }
 
-static bool is_kept(const struct tally *tally, uint64_t hash)
+static bool is_kept(const struct tally *tally, u64 hash)
 {
 	return !(hash & ((1ULL << tally->shift) - 1));
 }
@@ -52,7 +52,7 @@ static void halve(struct tally *tally)
 	tally->nr = kept;
 }
 
-void tally_add(struct tally *tally, uint64_t hash, uint64_t number)
+void tally_add(struct tally *tally, u64 hash, u64 number)
 {
 	while (tally->nr == tally->limit && tally->shift < 63)
 		halve(tally);
@@ -94,16 +94,16 @@ static void sort(struct page_record *first, size_t nr, int bit)
 	sort(low, first + nr - low, bit - 1);
 }
 
-static uint64_t number_of(const struct page_record *record)
+static u64 number_of(const struct page_record *record)
 {
 	return record->number & ~TALLY_HUGE;
 }
 
 /* Pages with one content: as many are kept as mappings of a merged page allow for. */
-static void count_group(const struct page_record *first, size_t mapped, uint64_t sharing,
+static void count_group(const struct page_record *first, size_t mapped, u64 sharing,
 			struct tally_sum *sum)
 {
-	uint64_t pages = 0, huge = 0, kept = (mapped + sharing - 1) / sharing, spare;
+	u64 pages = 0, huge = 0, kept = (mapped + sharing - 1) / sharing, spare;
 	size_t i;
 
 	for (i = 0; i < mapped; i++) {
@@ -120,7 +120,7 @@ static void count_group(const struct page_record *first, size_t mapped, uint64_t
 	sum->spare_huge += huge < spare ? huge : spare;
 }
 
-void tally_count(struct tally *tally, uint64_t sharing, struct tally_sum *sum)
+void tally_count(struct tally *tally, u64 sharing, struct tally_sum *sum)
 {
 	const struct page_record *record = tally->record;
 	size_t i, next;

@@ -32,9 +32,9 @@ static void draw_head(const struct view *view)
 {
 	char saved[SIZE_TEXT], cost[SIZE_TEXT];
 	double percent = counts_cpu_percent(&view->before, &view->counts);
-	int64_t bytes = counts_cost(&view->counts);
+	s64 bytes = counts_cost(&view->counts);
 
-	mvprintw(0, 0, "KSM is %s, pass %jd: saves %s",
+	mvprintw(0, 0, "KSM is %s, pass %lld: saves %s",
 		 (view->counts.value[COUNT_RUN] & 3) == 1 ? "on" : "off",
 		 view->counts.value[COUNT_SCANS], size_text(saved, counts_saved(&view->counts)));
 	if (bytes >= 0)
