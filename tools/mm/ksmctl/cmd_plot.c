@@ -130,6 +130,7 @@ static void write_script(FILE *to, const char *terminal)
 	      "set grid\n"
 	      "set key left top\n"
 	      "set lmargin 12\n"
+	      "set xrange [0:*]\n"
 	      "set yrange [0:*]\n"
 	      "set ylabel 'MiB'\n"
 	      "plot $data using 1:($3/1048576) with lines lw 2 title 'memory saved', \\\n"
