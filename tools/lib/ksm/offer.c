@@ -30,12 +30,41 @@
 
 static struct ksm_offer_policy policy;
 
+#ifdef KSM_OFFER_SHARED
+
+/*
+ * A resolver of an indirect function may map memory while the dynamic linker has not yet
+ * come to this library. Then what the C library has for us is not there.
+ */
+extern unsigned long getauxval(unsigned long type) __attribute__((weak));
+extern int *__errno_location(void) __attribute__((weak));
+
+static bool is_relocated(void)
+{
+	return getauxval && __errno_location;
+}
+
+#else
+
+static bool is_relocated(void)
+{
+	return true;
+}
+
+#endif
+
+static void *failed(int error)
+{
+	if (is_relocated())
+		errno = error;
+	return MAP_FAILED;
+}
+
 static void *mapping(long ret)
 {
 	if ((unsigned long)ret < (unsigned long)-MAX_ERRNO)
 		return (void *)ret;
-	errno = (int)-ret;
-	return MAP_FAILED;
+	return failed((int)-ret);
 }
 
 static void *raw_mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)
@@ -135,7 +164,7 @@ static void begin(void)
 
 static void begin_once(void)
 {
-	if (ksm_offer_is_new(&policy))
+	if (ksm_offer_is_new(&policy) && is_relocated())
 		begin();
 }
 
@@ -167,10 +196,8 @@ KSM_OFFER_PUBLIC void *ksm_offer_mmap(void *addr, size_t length, int prot, int f
 	ksm_offer_mmap_t below;
 	void *got;
 
-	if (error) {
-		errno = -error;
-		return MAP_FAILED;
-	}
+	if (error)
+		return failed(-error);
 	below = (ksm_offer_mmap_t)atomic_load_explicit(&below_mmap, memory_order_relaxed);
 	got = (below ? below : raw_mmap)(addr, length, prot, flags, fd, offset);
 	if (got != MAP_FAILED)
@@ -185,10 +212,8 @@ KSM_OFFER_PUBLIC void *ksm_offer_mremap(void *old, size_t old_length, size_t new
 	ksm_offer_mremap_t below;
 	void *got;
 
-	if (error) {
-		errno = -error;
-		return MAP_FAILED;
-	}
+	if (error)
+		return failed(-error);
 	below = (ksm_offer_mremap_t)atomic_load_explicit(&below_mremap, memory_order_relaxed);
 	got = (below ? below : raw_mremap)(old, old_length, new_length, flags, addr);
 	if (got == MAP_FAILED)

@@ -66,21 +66,15 @@ static bool parse_size(const char *text, size_t *size)
 
 static bool parse_heap(const char *text, enum ksm_offer_heap *heap)
 {
-	static const char *const names[] = {
-		[KSM_OFFER_HEAP_NO] = "no",
-		[KSM_OFFER_HEAP_BRK] = "brk",
-		[KSM_OFFER_HEAP_ALL] = "all",
-		NULL,
-	};
-	size_t i;
-
-	for (i = 0; names[i]; i++) {
-		if (same(text, names[i])) {
-			*heap = (enum ksm_offer_heap)i;
-			return true;
-		}
-	}
-	return false;
+	if (same(text, "no"))
+		*heap = KSM_OFFER_HEAP_NO;
+	else if (same(text, "brk"))
+		*heap = KSM_OFFER_HEAP_BRK;
+	else if (same(text, "all"))
+		*heap = KSM_OFFER_HEAP_ALL;
+	else
+		return false;
+	return true;
 }
 
 /* lists() - is name one of those in the list, which has commas between them? */

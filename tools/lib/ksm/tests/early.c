@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A shared library that maps memory as early as it can: while it is being relocated,
+ * where the C library has indirect functions, and before main(). Its constructor
+ * notices if a mapping is not there.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define PAGE 4096
+
+int early_answer(void);
+
+static void *map(size_t pages)
+{
+	return mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+#ifdef __GLIBC__
+
+static void *resolved, *refused;
+
+static int answer(void)
+{
+	return resolved != MAP_FAILED && *(char *)resolved == 1 && refused == MAP_FAILED ? 42 : 0;
+}
+
+static int (*resolve(void))(void)
+{
+	resolved = map(3);
+	*(char *)resolved = 1;
+	refused = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 1);
+	return answer;
+}
+
+int early_answer(void) __attribute__((ifunc("resolve")));
+
+#else
+
+int early_answer(void)
+{
+	return 42;
+}
+
+#endif
+
+__attribute__((constructor)) static void map_early(void)
+{
+	char *mapped = map(4);
+
+	if (mapped == MAP_FAILED || early_answer() != 42)
+		abort();
+	mapped[3 * PAGE] = 1;
+}
