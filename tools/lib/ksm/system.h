@@ -35,9 +35,31 @@ static inline long ksm_offer_syscall(long number, const long args[6])
 	return ret;
 }
 
+#elif defined(__aarch64__) && !defined(__ILP32__) && !defined(KSM_OFFER_NO_ASM)
+
+static inline long ksm_offer_syscall(long number, const long args[6])
+{
+	register long x8 asm("x8") = number;
+	register long x0 asm("x0") = args[0];
+	register long x1 asm("x1") = args[1];
+	register long x2 asm("x2") = args[2];
+	register long x3 asm("x3") = args[3];
+	register long x4 asm("x4") = args[4];
+	register long x5 asm("x5") = args[5];
+
+	asm volatile("svc #0"
+		     : "+r" (x0)
+		     : "r" (x8), "r" (x1), "r" (x2), "r" (x3), "r" (x4), "r" (x5)
+		     : "memory", "cc");
+	return x0;
+}
+
 #else
 
-/* Elsewhere libc's syscall() does; it writes to errno if the call fails. */
+/*
+ * Elsewhere libc's syscall() does. It writes to errno if the call fails, and is not there
+ * before the dynamic linker has come to the library.
+ */
 static inline long ksm_offer_syscall(long number, const long args[6])
 {
 	int kept = errno;

@@ -17,7 +17,7 @@ static void *map(size_t pages)
 	return mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
-#ifdef __GLIBC__
+#if defined(__GLIBC__) && !defined(NO_RESOLVER)
 
 static void *resolved, *refused;
 
