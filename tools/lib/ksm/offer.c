@@ -36,12 +36,11 @@ static struct ksm_offer_policy policy;
  * A resolver of an indirect function may map memory while the dynamic linker has not yet
  * come to this library. Then what the C library has for us is not there.
  */
-extern unsigned long getauxval(unsigned long type) __attribute__((weak));
-extern int *__errno_location(void) __attribute__((weak));
+#pragma weak getauxval
 
 static bool is_relocated(void)
 {
-	return getauxval && __errno_location;
+	return getauxval;
 }
 
 #else

@@ -24,12 +24,16 @@ typedef void *(*ksm_offer_mremap_t)(void *old, size_t old_length, size_t new_len
 void ksm_offer_set_below(ksm_offer_mmap_t mmap_below, ksm_offer_mremap_t mremap_below);
 
 /**
- * ksm_offer_brk_now() - Where the heap ends.
+ * ksm_offer_brk_now() - Ask the kernel where the heap ends.
+ *
+ * Return: the address after its last byte
  */
 uintptr_t ksm_offer_brk_now(void);
 
 /**
  * ksm_offer_wants_brk() - Is what brk() and sbrk() add to be offered?
+ *
+ * Return: true if so
  */
 bool ksm_offer_wants_brk(void);
 

@@ -60,6 +60,8 @@ int ksm_offer_refusal(size_t length, int64_t offset);
 /**
  * ksm_offer_is_new() - Have the settings not been read yet?
  * @policy: the process's
+ *
+ * Return: true if so
  */
 bool ksm_offer_is_new(const struct ksm_offer_policy *policy);
 
@@ -77,6 +79,8 @@ bool ksm_offer_begin(struct ksm_offer_policy *policy, const struct ksm_offer_set
 /**
  * ksm_offer_is_on() - Is anything to be offered, at present?
  * @policy: the process's
+ *
+ * Return: true if so
  */
 bool ksm_offer_is_on(const struct ksm_offer_policy *policy);
 
@@ -85,6 +89,8 @@ bool ksm_offer_is_on(const struct ksm_offer_policy *policy);
  * @policy: the process's
  * @length: in bytes
  * @flags: as given to mmap(2)
+ *
+ * Return: true if so
  */
 bool ksm_offer_qualifies(const struct ksm_offer_policy *policy, size_t length, int flags);
 
@@ -93,6 +99,8 @@ bool ksm_offer_qualifies(const struct ksm_offer_policy *policy, size_t length, i
  * @policy: the process's
  * @old_length: in bytes
  * @new_length: in bytes
+ *
+ * Return: true if so
  */
 bool ksm_offer_outgrew(const struct ksm_offer_policy *policy, size_t old_length,
 		       size_t new_length);
@@ -106,6 +114,8 @@ void ksm_offer_set_whole(struct ksm_offer_policy *policy);
 /**
  * ksm_offer_is_whole() - Is all of the process offered?
  * @policy: the process's
+ *
+ * Return: true if so
  */
 bool ksm_offer_is_whole(const struct ksm_offer_policy *policy);
 

@@ -16,20 +16,26 @@
 /**
  * ksm_offer_syscall() - Make a system call.
  * @number: which
- * @args: six of them, zero where it has fewer
+ * @a: first argument; zero where it has none
+ * @b: second
+ * @c: third
+ * @d: fourth
+ * @e: fifth
+ * @f: sixth
  *
  * Return: what the kernel returned, a negative error number for a failure.
  */
-static inline long ksm_offer_syscall(long number, const long args[6])
+static inline long ksm_offer_syscall(long number, long a, long b, long c, long d, long e,
+				     long f)
 {
-	register long fourth asm("r10") = args[3];
-	register long fifth asm("r8") = args[4];
-	register long sixth asm("r9") = args[5];
+	register long fourth asm("r10") = d;
+	register long fifth asm("r8") = e;
+	register long sixth asm("r9") = f;
 	long ret;
 
 	asm volatile("syscall"
 		     : "=a" (ret)
-		     : "a" (number), "D" (args[0]), "S" (args[1]), "d" (args[2]),
+		     : "a" (number), "D" (a), "S" (b), "d" (c),
 		       "r" (fourth), "r" (fifth), "r" (sixth)
 		     : "rcx", "r11", "memory");
 	return ret;
@@ -37,15 +43,16 @@ static inline long ksm_offer_syscall(long number, const long args[6])
 
 #elif defined(__aarch64__) && !defined(__ILP32__) && !defined(KSM_OFFER_NO_ASM)
 
-static inline long ksm_offer_syscall(long number, const long args[6])
+static inline long ksm_offer_syscall(long number, long a, long b, long c, long d, long e,
+				     long f)
 {
 	register long x8 asm("x8") = number;
-	register long x0 asm("x0") = args[0];
-	register long x1 asm("x1") = args[1];
-	register long x2 asm("x2") = args[2];
-	register long x3 asm("x3") = args[3];
-	register long x4 asm("x4") = args[4];
-	register long x5 asm("x5") = args[5];
+	register long x0 asm("x0") = a;
+	register long x1 asm("x1") = b;
+	register long x2 asm("x2") = c;
+	register long x3 asm("x3") = d;
+	register long x4 asm("x4") = e;
+	register long x5 asm("x5") = f;
 
 	asm volatile("svc #0"
 		     : "+r" (x0)
@@ -60,10 +67,11 @@ static inline long ksm_offer_syscall(long number, const long args[6])
  * Elsewhere libc's syscall() does. It writes to errno if the call fails, and is not there
  * before the dynamic linker has come to the library.
  */
-static inline long ksm_offer_syscall(long number, const long args[6])
+static inline long ksm_offer_syscall(long number, long a, long b, long c, long d, long e,
+				     long f)
 {
 	int kept = errno;
-	long ret = syscall(number, args[0], args[1], args[2], args[3], args[4], args[5]);
+	long ret = syscall(number, a, b, c, d, e, f);
 
 	if (ret == -1) {
 		ret = -errno;
@@ -74,7 +82,9 @@ static inline long ksm_offer_syscall(long number, const long args[6])
 
 #endif
 
-#define ksm_offer_call(number, ...) \
-	ksm_offer_syscall(number, (const long[6]) { __VA_ARGS__ })
+/* The same with as many arguments as it has */
+#define ksm_offer_call(...) ksm_offer_call_padded(__VA_ARGS__, 0, 0, 0, 0, 0, 0)
+#define ksm_offer_call_padded(number, a, b, c, d, e, f, ...) \
+	ksm_offer_syscall(number, a, b, c, d, e, f)
 
 #endif

@@ -10,8 +10,6 @@
 
 #define PAGE 4096
 
-int early_answer(void);
-
 static void *map(size_t pages)
 {
 	return mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
