@@ -40,7 +40,7 @@ kernel: ## build the kernel of FLAVOR, and say where
 um: ## build the kernel that runs the KUnit suites in build/um
 	$(TOOLS)/build um
 
-tools: ## build ksmctl, the administrator's program, in build/tools
+tools: ## build ksmctl, the administrator's program, and libksmoffer in build/tools
 	$(TOOLS)/userland build
 
 patch: ## our tree as one patch to the base kernel, in build/ksm.patch
