@@ -151,11 +151,13 @@ static int refused(pid_t pid, int error)
 /* A process among all may be gone, or somebody else's. */
 static int survey_one(struct run *run, const struct request *request, pid_t pid)
 {
+	u64 before = run->survey.pages;
 	int error = survey_process(&run->survey, pid);
 
 	if (error && !request->all)
 		return refused(pid, error);
-	run->processes += !error;
+	/* Threads of the kernel can be read, but have no memory. */
+	run->processes += request->all ? run->survey.pages > before : 1;
 	run->denied += error == -EACCES || error == -EPERM;
 	return DONE;
 }

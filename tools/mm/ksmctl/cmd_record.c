@@ -81,8 +81,10 @@ static void print_known(FILE *file, const char *format, double value, bool known
 		fprintf(file, format, value);
 }
 
-static void print_csv(FILE *file, double seconds, const struct counts *counts, double percent)
+static void print_csv(FILE *file, double seconds, const struct counts *before,
+		      const struct counts *counts)
 {
+	double percent = counts_cpu_percent(before, counts);
 	s64 cost = counts_cost(counts);
 	int i;
 
@@ -96,30 +98,23 @@ static void print_csv(FILE *file, double seconds, const struct counts *counts, d
 	fflush(file);
 }
 
-static void print_json(FILE *file, double seconds, const struct counts *counts, double percent)
+static void print_json(FILE *file, double seconds, const struct counts *before,
+		       const struct counts *counts)
 {
 	json_object *object = json_object_new_object();
-	s64 cost = counts_cost(counts);
-	int i;
 
-	json_real(object, "seconds", seconds);
+	json_real(object, "seconds", seconds, 3);
 	json_int(object, "unix_time", time(NULL));
-	json_int(object, "saved_bytes", counts_saved(counts));
-	if (cost >= 0)
-		json_int(object, "cost_bytes", cost);
-	if (counts->cpu >= 0)
-		json_real(object, "ksmd_cpu_seconds", counts->cpu);
-	if (percent >= 0)
-		json_real(object, "ksmd_cpu_percent", percent);
-	for (i = 0; i < NR_COUNTS; i++) {
-		if (counts->known[i])
-			json_int(object, count_name(i), counts->value[i]);
-	}
+	counts_json(object, before, counts);
 	json_line(file, object);
 }
 
+/* A child counts when it has ended, not when it is stopped; a parent may have ignored it. */
 static void catch_signals(sigset_t *signals, sigset_t *before)
 {
+	const struct sigaction ended = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP };
+
+	sigaction(SIGCHLD, &ended, NULL);
 	sigemptyset(signals);
 	sigaddset(signals, SIGINT);
 	sigaddset(signals, SIGTERM);
@@ -158,8 +153,8 @@ static int record(FILE *file, const struct request *request, const sigset_t *sig
 	if (!options.json)
 		print_header(file);
 	for (due = start;;) {
-		(options.json ? print_json : print_csv)(file, counts.time - start, &counts,
-							counts_cpu_percent(&before, &counts));
+		(options.json ? print_json : print_csv)(file, counts.time - start, &before,
+							&counts);
 		if (got || counts.time >= end || ferror(file))
 			return got;
 		due = fmin(fmax(due + request->interval, counts.time), end);
@@ -183,7 +178,7 @@ static pid_t start(char **command, const sigset_t *mask)
 	_exit(error == ENOENT ? NOT_FOUND : CANNOT_RUN);
 }
 
-static int finish(pid_t child, int got)
+static int end_child(pid_t child, int got)
 {
 	int how = 0;
 
@@ -208,7 +203,7 @@ static int record_command(FILE *file, const struct request *request)
 	if (child < 0)
 		return fail(FAILED, "no process can be started: %s", strerror(errno));
 	got = record(file, request, &signals);
-	return child ? finish(child, got) : DONE;
+	return child ? end_child(child, got) : DONE;
 }
 
 int cmd_record(int argc, char **argv)
@@ -226,7 +221,5 @@ int cmd_record(int argc, char **argv)
 	if (!file)
 		return fail(FAILED, "%s cannot be written: %s", request.file, strerror(errno));
 	status = record_command(file, &request);
-	if (ferror(file) | fclose(file))
-		return fail(FAILED, "%s cannot be written", request.file ? request.file : "stdout");
-	return status;
+	return request.file ? finish(file, request.file, status) : status;
 }

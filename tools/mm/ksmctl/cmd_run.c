@@ -71,7 +71,8 @@ static void report(const struct request *request)
 	s64 run = 0;
 	char **word;
 
-	if (!request->quiet && !options.json && !ksm_number("run", &run) && (run & 3) != 1)
+	if (!request->quiet && !options.json && !ksm_number("run", &run) &&
+	    (run & RUN_MASK) != RUN_MERGE)
 		say("KSM is off, so that nothing is merged until: ksmctl on");
 	if (!options.json)
 		return;

@@ -106,8 +106,8 @@ static int refused(const struct change *change, int error)
 	char mode[64] = "";
 
 	knob_value(knob_find("advisor_mode"), mode, sizeof(mode));
-	if (error == -EACCES || error == -EPERM)
-		return fail(DENIED, "to write to %s, this needs " NEED_KNOBS, name);
+	if (ksm_refused(name, error))
+		return DENIED;
 	if (error == -EBUSY)
 		return fail(FAILED, "%s: only while nothing is merged; see ksmctl unmerge", name);
 	if (!strcmp(name, "pages_to_scan") && !strcmp(mode, "scan-time"))

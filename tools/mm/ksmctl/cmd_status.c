@@ -23,18 +23,9 @@ struct state {
 	s64 sleep_ms;
 };
 
-static const char *const states[] = { "off", "on", "off" };
-
-static s64 run_of(const struct state *state)
-{
-	return state->last.value[COUNT_RUN] & 3;
-}
-
 static const char *state_name(const struct state *state)
 {
-	s64 run = run_of(state);
-
-	return run < (s64)ARRAY_SIZE(states) ? states[run] : "in an unknown state";
+	return counts_on(&state->last) ? "on" : "off";
 }
 
 static void read_state(struct state *state, double seconds)
@@ -43,7 +34,7 @@ static void read_state(struct state *state, double seconds)
 	char mode[64];
 
 	counts_read(&state->first);
-	if (seconds > 0 && (state->first.value[COUNT_RUN] & 3) == 1) {
+	if (seconds > 0 && counts_on(&state->first)) {
 		nanosleep(&time, NULL);
 		counts_read(&state->last);
 	} else {
@@ -61,7 +52,7 @@ static void print_headline(const struct state *state)
 	double percent = counts_cpu_percent(&state->first, &state->last);
 	s64 bytes = counts_cost(&state->last);
 
-	printf("%sKSM is %s.%s", paint(run_of(state) == 1 ? GOOD : BAD), state_name(state),
+	printf("%sKSM is %s.%s", paint(counts_on(&state->last) ? GOOD : BAD), state_name(state),
 	       paint(PLAIN));
 	printf(" It saves %s", size_text(saved, counts_saved(&state->last)));
 	if (bytes >= 0)
@@ -158,7 +149,7 @@ static void print_advice(const struct state *state)
 	s64 known = value[COUNT_SHARED] + value[COUNT_SHARING] + value[COUNT_UNSHARED] +
 			value[COUNT_VOLATILE] + value[COUNT_ZERO];
 
-	if (run_of(state) != 1)
+	if (!counts_on(&state->last))
 		puts("To start it: ksmctl on. To know what it would save: ksmctl estimate.");
 	else if (!known)
 		puts("No memory is offered, or ksmd has not seen it. To offer some: ksmctl run.");
@@ -178,25 +169,12 @@ static void print_text(const struct state *state)
 static int print_json(const struct state *state)
 {
 	json_object *object = json_object_new_object();
-	double percent = counts_cpu_percent(&state->first, &state->last);
-	s64 cost = counts_cost(&state->last);
-	int i;
 
 	json_text(object, "state", state_name(state));
-	json_int(object, "saved_bytes", counts_saved(&state->last));
-	if (cost >= 0)
-		json_int(object, "cost_bytes", cost);
-	if (state->last.cpu >= 0)
-		json_real(object, "ksmd_cpu_seconds", state->last.cpu);
-	if (percent >= 0)
-		json_real(object, "ksmd_cpu_percent", percent);
+	counts_json(object, &state->first, &state->last);
 	json_truth(object, "advisor", state->advised);
 	json_int(object, "pages_to_scan", state->pages_to_scan);
 	json_int(object, "sleep_millisecs", state->sleep_ms);
-	for (i = 0; i < NR_COUNTS; i++) {
-		if (state->last.known[i])
-			json_int(object, count_name(i), state->last.value[i]);
-	}
 	return json_print(object);
 }
 
@@ -208,11 +186,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'i':
 		*seconds = parse_seconds(state, "--interval", arg, 0);
 		return 0;
-	case ARGP_KEY_ARG:
-		argp_error(state, "this takes no argument, not %s", arg);
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return parse_nothing(key, arg, state);
 	}
 }
 

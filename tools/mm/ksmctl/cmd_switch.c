@@ -17,32 +17,23 @@ static const struct position {
 	{ "ksmctl unmerge", "2", "KSM is off, and nothing is merged any more." },
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	if (key == ARGP_KEY_ARG)
-		argp_error(state, "this takes no argument, not %s", arg);
-	return ARGP_ERR_UNKNOWN;
-}
-
 static const struct argp argp = {
-	.parser = parse,
+	.parser = parse_nothing,
 	.doc = "Start merging, stop it, or stop and undo it.",
 	.children = common_options,
 };
 
 static int refused(const struct position *position, int error)
 {
+	if (ksm_refused("run", error))
+		return DENIED;
 	switch (-error) {
-	case EACCES:
-	case EPERM:
-		return fail(DENIED, "to write to run, this needs " NEED_KNOBS);
 	case ENOMEM:
 		return fail(FAILED, "not enough memory to undo all; KSM is off, part is undone");
 	case EINTR:
 		return fail(FAILED, "interrupted; KSM is off, part is undone");
 	default:
-		return fail(status_of(error), "run does not take %s: %s", position->run,
-			    strerror(-error));
+		return fail(FAILED, "run does not take %s: %s", position->run, strerror(-error));
 	}
 }
 

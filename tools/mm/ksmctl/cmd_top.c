@@ -49,11 +49,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		check_key(state, arg);
 		request->key = arg;
 		return 0;
-	case ARGP_KEY_ARG:
-		argp_error(state, "this takes no argument, not %s", arg);
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return parse_nothing(key, arg, state);
 	}
 }
 
@@ -100,26 +97,14 @@ static int print_json(const struct table *table)
 	return json_print(object);
 }
 
-static void print_process(const struct process *process)
-{
-	char offered[SIZE_TEXT], merged[SIZE_TEXT], saved[SIZE_TEXT], cost[SIZE_TEXT];
-
-	size_text(offered, process->offered);
-	size_text(merged, process->merged + process->zero);
-	size_text(saved, process->saved);
-	size_text(cost, process->cost);
-	printf("%8d %11s %11s %11s %11s  %s\n", process->pid, offered, merged, saved, cost,
-	       process->name);
-}
-
 static void print_text(const struct table *table)
 {
+	char row[ROW_TEXT];
 	size_t i;
 
-	printf("%s%8s %11s %11s %11s %11s  %s%s\n", paint(BOLD), "PID", "OFFERED", "MERGED",
-	       "SAVED", "COST", "COMMAND", paint(PLAIN));
+	printf("%s%s%s\n", paint(BOLD), table_head(row), paint(PLAIN));
 	for (i = 0; i < table->nr; i++)
-		print_process(&table->process[i]);
+		puts(table_row(&table->process[i], row));
 	if (!table->nr)
 		puts("No process that can be read offers memory.");
 }

@@ -141,7 +141,7 @@ static int enable_event(const struct watch *watch, const char *event)
 	char path[PATH_MAX];
 	int error;
 
-	if (strchr(event, '/'))
+	if (event[strspn(event, "abcdefghijklmnopqrstuvwxyz_0123456789")])
 		return fail(USAGE, "%s is no name of a tracepoint", event);
 	path_of(path, "%s/events/ksm/%s/enable", watch->path, *event ? event : ".");
 	error = write_file(path, "1");
@@ -178,7 +178,7 @@ static void print_json(const struct event *event)
 	char text[320];
 
 	event_explain(event, text, sizeof(text), fields);
-	json_object_object_add(object, "time", json_object_new_double(event->time));
+	json_real(object, "time", event->time, 6);
 	json_text(object, "event", event->name);
 	json_text(object, "task", event->task);
 	json_int(object, "pid", event->pid);
@@ -202,14 +202,19 @@ static void print_other(const char *line)
 	json_line(stdout, object);
 }
 
-static void print_line(const struct request *request, const char *line)
+static void print_raw(const char *line)
+{
+	puts(line);
+	fflush(stdout);
+}
+
+static void print_line(char *line)
 {
 	struct event event;
 	char text[320];
 
-	if (request->raw) {
-		puts(line);
-	} else if (!event_parse(line, &event)) {
+	make_printable(line);
+	if (!event_parse(line, &event)) {
 		print_other(line);
 	} else if (options.json) {
 		print_json(&event);
@@ -228,7 +233,10 @@ static void take_lines(struct watch *watch, const struct request *request)
 	watch->line[watch->length] = '\0';
 	while ((end = strchr(watch->line, '\n'))) {
 		*end++ = '\0';
-		print_line(request, watch->line);
+		if (request->raw)
+			print_raw(watch->line);
+		else
+			print_line(watch->line);
 		watch->length -= end - watch->line;
 		memmove(watch->line, end, watch->length + 1);
 	}
@@ -258,7 +266,7 @@ static void follow(struct watch *watch, const struct request *request)
 	double end = request->duration > 0 ? now() + request->duration : INFINITY, left;
 
 	for (left = end - now(); left > 0 && !ferror(stdout); left = end - now()) {
-		poll(polls, ARRAY_SIZE(polls), left < MINUTE ? (int)(left * 1000) + 1 : -1);
+		poll(polls, ARRAY_SIZE(polls), (int)(fmin(left, MINUTE) * 1000) + 1);
 		if (polls[0].revents)
 			return;
 		if (polls[1].revents && !read_some(watch, request))

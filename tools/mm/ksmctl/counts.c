@@ -66,6 +66,30 @@ double counts_cpu_percent(const struct counts *before, const struct counts *afte
 	return 100 * (after->cpu - before->cpu) / time;
 }
 
+bool counts_on(const struct counts *counts)
+{
+	return (counts->value[COUNT_RUN] & RUN_MASK) == RUN_MERGE;
+}
+
+void counts_json(json_object *object, const struct counts *before, const struct counts *counts)
+{
+	double percent = counts_cpu_percent(before, counts);
+	s64 cost = counts_cost(counts);
+	int i;
+
+	json_int(object, "saved_bytes", counts_saved(counts));
+	if (cost >= 0)
+		json_int(object, "cost_bytes", cost);
+	if (counts->cpu >= 0)
+		json_real(object, "ksmd_cpu_seconds", counts->cpu, 3);
+	if (percent >= 0)
+		json_real(object, "ksmd_cpu_percent", percent, 3);
+	for (i = 0; i < NR_COUNTS; i++) {
+		if (counts->known[i])
+			json_int(object, count_name(i), counts->value[i]);
+	}
+}
+
 long page_size(void)
 {
 	return sysconf(_SC_PAGESIZE);

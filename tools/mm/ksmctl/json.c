@@ -9,11 +9,11 @@ void json_int(json_object *object, const char *name, s64 value)
 	json_object_object_add(object, name, json_object_new_int64(value));
 }
 
-void json_real(json_object *object, const char *name, double value)
+void json_real(json_object *object, const char *name, double value, int decimals)
 {
 	char text[SIZE_TEXT];
 
-	snprintf(text, sizeof(text), "%.3f", value);
+	snprintf(text, sizeof(text), "%.*f", decimals, value);
 	json_object_object_add(object, name, json_object_new_double_s(value, text));
 }
 

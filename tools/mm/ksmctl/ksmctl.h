@@ -103,6 +103,14 @@ long parse_count(struct argp_state *state, const char *what, const char *text, l
  */
 double parse_seconds(struct argp_state *state, const char *what, const char *text, double min);
 
+/**
+ * parse_nothing() - parse() of a command without arguments and options of its own
+ * @key: of argp
+ * @arg: an argument ends the program with USAGE
+ * @state: of argp
+ */
+error_t parse_nothing(int key, char *arg, struct argp_state *state);
+
 int cmd_status(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_switch(int argc, char **argv);
@@ -134,6 +142,17 @@ void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int fail(enum status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /**
+ * finish() - close what was written to
+ * @file: which
+ * @name: of it
+ * @status: how all else went
+ *
+ * Return: @status; but FAILED, having said so, where that is DONE and not all could be
+ * written, as on a full disk.
+ */
+int finish(FILE *file, const char *name, int status);
+
+/**
  * status_of() - the status that fits an error
  * @error: errno, or -errno
  */
@@ -159,6 +178,12 @@ const char *size_text(char text[SIZE_TEXT], double bytes);
 const char *plural(u64 number);
 
 /**
+ * make_printable() - replace what would harm a terminal or JSON with question marks
+ * @text: what others have chosen, such as the name of a process
+ */
+void make_printable(char *text);
+
+/**
  * now() - seconds of a clock that never goes back
  */
 double now(void);
@@ -174,12 +199,13 @@ double now(void);
 void json_int(json_object *object, const char *name, s64 value);
 
 /**
- * json_real() - add a number with three decimals to an object
+ * json_real() - add a number with a fraction to an object
  * @object: to which
  * @name: its key
  * @value: the number
+ * @decimals: how many digits its fraction has
  */
-void json_real(json_object *object, const char *name, double value);
+void json_real(json_object *object, const char *name, double value, int decimals);
 
 /**
  * json_text() - add a text to an object, or null
@@ -275,6 +301,15 @@ int ksm_number(const char *name, s64 *number);
 int ksm_write(const char *name, const char *text);
 
 /**
+ * ksm_refused() - say that a file in /sys/kernel/mm/ksm may not be written
+ * @name: of the file
+ * @error: of ksm_write()
+ *
+ * Return: DENIED, having said why; DONE if @error is no matter of permissions.
+ */
+enum status ksm_refused(const char *name, int error);
+
+/**
  * ksm_lacks() - does this kernel lack KSM? Says so.
  *
  * Return: DONE, or what to end with.
@@ -346,6 +381,9 @@ int knob_value(const struct knob *knob, char *text, size_t size);
 
 /* counts.c */
 
+/* What the knob run may be; older kernels look at the two lowest bits only. */
+enum { RUN_STOP, RUN_MERGE, RUN_UNMERGE, RUN_MASK };
+
 enum count {
 	COUNT_RUN,
 	COUNT_SHARED,
@@ -410,6 +448,20 @@ s64 counts_cost(const struct counts *counts);
 double counts_cpu_percent(const struct counts *before, const struct counts *after);
 
 /**
+ * counts_on() - is ksmd merging?
+ * @counts: as read
+ */
+bool counts_on(const struct counts *counts);
+
+/**
+ * counts_json() - add what is known to an object
+ * @object: to which
+ * @before: as read earlier, for ksmd's use of CPU since; may be @counts
+ * @counts: as read
+ */
+void counts_json(json_object *object, const struct counts *before, const struct counts *counts);
+
+/**
  * page_size() - bytes of a page
  */
 long page_size(void);
@@ -429,7 +481,7 @@ enum { COMM_TEXT = 64 };
 /**
  * process_name() - what a process is called
  * @pid: which
- * @name: where it goes; "?" if it is gone. Holds no control characters.
+ * @name: where it goes; "?" if it is gone. Made printable.
  */
 void process_name(pid_t pid, char name[COMM_TEXT]);
 
@@ -524,6 +576,29 @@ void table_free(struct table *table);
  * Return: false if there is no such key; then nothing is changed.
  */
 bool table_sort(struct table *table, const char *key, bool reverse);
+
+/**
+ * table_key() - a key by its first letter
+ * @letter: which
+ *
+ * Return: what table_sort() takes, or NULL.
+ */
+const char *table_key(int letter);
+
+enum { ROW_TEXT = 160 };
+
+/**
+ * table_head() - the line above the rows of a table
+ * @row: where it goes; returned
+ */
+const char *table_head(char row[ROW_TEXT]);
+
+/**
+ * table_row() - a process as a line
+ * @process: which
+ * @row: where it goes; returned
+ */
+const char *table_row(const struct process *process, char row[ROW_TEXT]);
 
 /**
  * top_screen() - show the table on the terminal until the user leaves

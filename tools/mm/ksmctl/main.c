@@ -102,6 +102,13 @@ double parse_seconds(struct argp_state *state, const char *what, const char *tex
 	return value;
 }
 
+error_t parse_nothing(int key, char *arg, struct argp_state *state)
+{
+	if (key == ARGP_KEY_ARG)
+		argp_error(state, "this takes no argument, not %s", arg);
+	return ARGP_ERR_UNKNOWN;
+}
+
 static char *list_commands(int key, const char *text, void *input)
 {
 	char *list = NULL;
@@ -165,12 +172,13 @@ static int run_command(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	int first = 0;
+	int first = 0, status;
 
 	setlocale(LC_CTYPE, "");
 	argp_err_exit_status = USAGE;
 	if (getenv("KSMCTL_ROOT"))
 		options.root = getenv("KSMCTL_ROOT");
 	argp_parse(&main_argp, argc, argv, ARGP_IN_ORDER, NULL, &first);
-	return run_command(argc - first, argv + first);
+	status = run_command(argc - first, argv + first);
+	return finish(stdout, "stdout", status);
 }

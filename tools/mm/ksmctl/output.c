@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+#include <wchar.h>
+#include <wctype.h>
 
 #include "ksmctl.h"
 
@@ -36,6 +38,14 @@ int fail(enum status status, const char *format, ...)
 	say_list(format, list);
 	va_end(list);
 	return status;
+}
+
+int finish(FILE *file, const char *name, int status)
+{
+	bool lost = ferror(file);
+
+	lost |= !!fclose(file);
+	return lost && !status ? fail(FAILED, "%s could not be written", name) : status;
 }
 
 enum status status_of(int error)
@@ -88,6 +98,31 @@ const char *size_text(char text[SIZE_TEXT], double bytes)
 const char *plural(u64 number)
 {
 	return number == 1 ? "" : "s";
+}
+
+/* Bytes of the character that text begins with; 0 if it is none that can be shown. */
+static size_t printable_length(const char *text)
+{
+	mbstate_t state = { 0 };
+	wchar_t wide;
+	size_t length = mbrtowc(&wide, text, MB_CUR_MAX, &state);
+
+	if (length > MB_CUR_MAX || !iswprint(wide))
+		return 0;
+	/* JSON is UTF-8, and nothing else that goes beyond ASCII. */
+	return MB_CUR_MAX > 1 || wide < 0x80 ? length : 0;
+}
+
+void make_printable(char *text)
+{
+	size_t length;
+
+	while (*text) {
+		length = printable_length(text);
+		if (!length)
+			*text = '?';
+		text += length ? length : 1;
+	}
 }
 
 double now(void)

@@ -55,14 +55,11 @@ ssize_t list_pids(pid_t **pids)
 
 void process_name(pid_t pid, char name[COMM_TEXT])
 {
-	char path[PATH_MAX], *c;
+	char path[PATH_MAX];
 
 	if (read_file(path_of(path, "/proc/%d/comm", pid), name, COMM_TEXT) || !*name)
 		snprintf(name, COMM_TEXT, "?");
-	for (c = name; *c; c++) {
-		if (iscntrl((unsigned char)*c))
-			*c = '?';
-	}
+	make_printable(name);
 }
 
 /* ksmd is a child of kthreadd, so that no program can pass for it. */

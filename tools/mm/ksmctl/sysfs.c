@@ -98,6 +98,19 @@ int ksm_write(const char *name, const char *text)
 	return write_file(path_of(path, "/sys/kernel/mm/ksm/%s", name), text);
 }
 
+enum status ksm_refused(const char *name, int error)
+{
+	switch (-error) {
+	case EACCES:
+	case EPERM:
+		return fail(DENIED, "to write to %s, this needs " NEED_KNOBS, name);
+	case EROFS:
+		return fail(DENIED, "%s: sysfs is mounted read-only here, as in a container", name);
+	default:
+		return DONE;
+	}
+}
+
 enum status ksm_lacks(void)
 {
 	char path[PATH_MAX];

@@ -195,3 +195,34 @@ bool table_sort(struct table *table, const char *key, bool reverse)
 	}
 	return false;
 }
+
+const char *table_key(int letter)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (keys[i].name[0] == letter)
+			return keys[i].name;
+	}
+	return NULL;
+}
+
+#define ROW_FORMAT " %11s %11s %11s %11s  %s"
+
+const char *table_head(char row[ROW_TEXT])
+{
+	snprintf(row, ROW_TEXT, "%8s" ROW_FORMAT, "PID", "OFFERED", "MERGED", "SAVED", "COST",
+		 "COMMAND");
+	return row;
+}
+
+const char *table_row(const struct process *process, char row[ROW_TEXT])
+{
+	char offered[SIZE_TEXT], merged[SIZE_TEXT], saved[SIZE_TEXT], cost[SIZE_TEXT];
+
+	snprintf(row, ROW_TEXT, "%8d" ROW_FORMAT, process->pid,
+		 size_text(offered, process->offered),
+		 size_text(merged, process->merged + process->zero),
+		 size_text(saved, process->saved), size_text(cost, process->cost), process->name);
+	return row;
+}

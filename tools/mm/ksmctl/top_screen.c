@@ -30,12 +30,12 @@ enum { HEAD_LINES = 4 };
 
 static void draw_head(const struct view *view)
 {
-	char saved[SIZE_TEXT], cost[SIZE_TEXT];
+	char saved[SIZE_TEXT], cost[SIZE_TEXT], row[ROW_TEXT];
 	double percent = counts_cpu_percent(&view->before, &view->counts);
 	s64 bytes = counts_cost(&view->counts);
 
 	mvprintw(0, 0, "KSM is %s, pass %lld: saves %s",
-		 (view->counts.value[COUNT_RUN] & 3) == 1 ? "on" : "off",
+		 counts_on(&view->counts) ? "on" : "off",
 		 view->counts.value[COUNT_SCANS], size_text(saved, counts_saved(&view->counts)));
 	if (bytes >= 0)
 		printw(", costs %s", size_text(cost, bytes));
@@ -46,25 +46,13 @@ static void draw_head(const struct view *view)
 	if (view->table.denied)
 		mvprintw(2, 0, "%zu cannot be read: that needs " NEED_PROC, view->table.denied);
 	attron(A_REVERSE);
-	mvprintw(3, 0, "%8s %11s %11s %11s %11s  %-*s", "PID", "OFFERED", "MERGED", "SAVED", "COST",
-		 COLS > 58 ? COLS - 58 : 0, "COMMAND");
+	mvprintw(3, 0, "%-*.*s", COLS, COLS, table_head(row));
 	attroff(A_REVERSE);
-}
-
-static void draw_process(int line, const struct process *process)
-{
-	char text[SIZE_TEXT];
-
-	mvprintw(line, 0, "%8d ", process->pid);
-	printw("%11s ", size_text(text, process->offered));
-	printw("%11s ", size_text(text, process->merged + process->zero));
-	printw("%11s ", size_text(text, process->saved));
-	printw("%11s  ", size_text(text, process->cost));
-	printw("%.*s", COLS > 58 ? COLS - 58 : 0, process->name);
 }
 
 static void draw(struct view *view)
 {
+	char row[ROW_TEXT];
 	size_t i;
 	int line;
 
@@ -73,7 +61,7 @@ static void draw(struct view *view)
 	erase();
 	draw_head(view);
 	for (i = view->first, line = HEAD_LINES; i < view->table.nr && line < LINES; i++, line++)
-		draw_process(line, &view->table.process[i]);
+		mvprintw(line, 0, "%.*s", COLS, table_row(&view->table.process[i], row));
 	refresh();
 }
 
@@ -96,13 +84,10 @@ static void scroll_by(struct view *view, long lines)
 
 static void sort_by(struct view *view, int key)
 {
-	static const char *const keys[] = { "offered", "merged", "saved", "cost", "pid", "name" };
-	size_t i;
+	const char *name = table_key(key);
 
-	for (i = 0; i < ARRAY_SIZE(keys); i++) {
-		if (keys[i][0] == key)
-			view->key = keys[i];
-	}
+	if (name)
+		view->key = name;
 	table_sort(&view->table, view->key, view->reverse);
 }
 
