@@ -10,6 +10,7 @@ Exit status: 0 if memory was saved and all data is intact; 1 if not, with a
 sentence that says what is wrong; 2 if the command line is wrong.
 """
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -69,6 +70,8 @@ def parse_command_line():
     parser = argparse.ArgumentParser(prog="demo.py", description=__doc__.split("\n\n")[0])
     parser.add_argument("--offer", metavar="PROGRAM", help="launcher that offers memory to ksmd")
     parser.add_argument("--out", metavar="DIR", help="folder for result.txt and progress.csv")
+    parser.add_argument("--ksmctl", metavar="PROGRAM",
+                        help="show what this says before merging and after it")
     parser.add_argument("--live", action="store_true", help="progress as one changing line")
     parser.add_argument("--no-ksm", action="store_true",
                         help="leave KSM alone: only load, change and verify the data")
@@ -94,7 +97,7 @@ def demonstrate(options, directory):
             change_one_of_each(groups)
             verify(groups, "after a change")
         else:
-            merge_and_verify(groups, Path(options.out), options.live)
+            merge_and_verify(groups, options)
     finally:
         for_all(groups, methodcaller("stop"))
 
@@ -113,16 +116,21 @@ def check_requirements(options):
         raise Failed(probe.stderr.decode().strip())
 
 
-def merge_and_verify(groups, out, live):
+def merge_and_verify(groups, options):
+    out = Path(options.out)
     check_offers(groups)
     prepare_ksm()
+    if options.ksmctl:
+        show_estimates(groups, options.ksmctl)
     occupied = ksm.all_processes_memory()
     ksm.set_knob("run", 1)
     say("Merging, until nothing more is gained")
-    wait_until_settled(sum(group.duplicate for group in groups), out, live)
+    wait_until_settled(sum(group.duplicate for group in groups), out, options.live)
     savings = [(group, measure(group)) for group in groups]
     freed = occupied - ksm.all_processes_memory()
     report(savings, freed, out)
+    if options.ksmctl:
+        show_state(options.ksmctl)
     check_savings(savings, freed)
 
     verify(groups, "while merged")
@@ -142,6 +150,28 @@ def prepare_ksm():
     ksm.set_knob("run", 0)
     for name, value in KNOBS:
         ksm.set_knob(name, value)
+
+
+def show_estimates(groups, ksmctl):
+    """What is to be expected of each program alone, and of all processes together."""
+    estimates = [(group.name, [str(instance.process.pid) for instance in group.instances])
+                 for group in groups]
+    estimates.append(("all processes", ["--all"]))
+    table = show.estimates_table([(name, json.loads(ask(ksmctl, "estimate", "--json", *pids)))
+                                  for name, pids in estimates])
+    print("\n".join(["", "What ksmctl estimates, in MiB", "", *table, ""]), flush=True)
+
+
+def show_state(ksmctl):
+    for command in (("status",), ("top", "--batch")):
+        print(f"ksmctl {' '.join(command)}\n\n{ask(ksmctl, *command)}", flush=True)
+
+
+def ask(ksmctl, *arguments):
+    result = subprocess.run([ksmctl, *arguments], stdout=subprocess.PIPE, check=False, text=True)
+    if result.returncode:
+        raise Failed(f"ksmctl {' '.join(arguments)} ended with {result.returncode}")
+    return result.stdout
 
 
 def check_offers(groups):

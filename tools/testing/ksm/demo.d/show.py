@@ -82,5 +82,20 @@ def _savings_row(name, savings):
     return (name, str(sum(len(group.instances) for group, _ in savings)), *map(mib, sizes))
 
 
+def estimates_table(estimates):
+    """One line for each (name, what "ksmctl estimate --json" says)."""
+    rows = [("", "examined", "saved", "part", "by zeroes", "from huge pages")]
+    rows += [_estimate_row(name, estimate) for name, estimate in estimates]
+    lines = table(rows)
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+
+
+def _estimate_row(name, estimate):
+    pages = [estimate[f"{kind}_pages"] for kind in ("examined", "saved", "saved_zero",
+                                                    "saved_in_huge")]
+    examined, saved, zero, huge = (mib(number * estimate["page_size"]) for number in pages)
+    return (name, examined, saved, f"{pages[1] / max(pages[0], 1):.0%}", zero, huge)
+
+
 def counters_table(counters):
     return table([(name, str(value)) for name, value in counters.items()])

@@ -110,6 +110,12 @@ class Tables(unittest.TestCase):
         last = show.savings_table([(group, memory), (group, memory)])[-1]
         self.assertEqual(last.split(), ["total", "4", "6.0", "4.0", "2.0", "2.0"])
 
+    def test_an_estimate_is_in_mib(self):
+        pages = {"page_size": 4096, "examined_pages": 1024, "saved_pages": 512,
+                 "saved_zero_pages": 256, "saved_in_huge_pages": 0}
+        last = show.estimates_table([("x", pages)])[-1]
+        self.assertEqual(last.split(), ["x", "4.0", "2.0", "50%", "1.0", "0.0"])
+
 
 class Verification(unittest.TestCase):
     """Of each program, with two instances."""
