@@ -142,7 +142,7 @@ static void end_progress(struct run *run)
 static int refused(pid_t pid, int error)
 {
 	if (error == -EACCES || error == -EPERM)
-		return fail(DENIED, "process %d cannot be read: that needs " NEED_MEM, pid);
+		return fail(DENIED, "process %d cannot be read: that needs " NEED_PROC, pid);
 	if (error == -ENOENT || error == -ESRCH)
 		return fail(FAILED, "there is no process %d", pid);
 	return fail(FAILED, "process %d cannot be read: %s", pid, strerror(-error));
@@ -178,7 +178,7 @@ static int survey_all(struct run *run, const struct request *request)
 	}
 	end_progress(run);
 	if (!status && run->denied && !run->processes)
-		return fail(DENIED, "no process can be read: that needs " NEED_MEM);
+		return fail(DENIED, "no process can be read: that needs " NEED_PROC);
 	return status;
 }
 
@@ -272,7 +272,7 @@ static int report(struct run *run)
 	else
 		print_text(run);
 	if (run->denied)
-		say("%zu process%s could not be read: that needs " NEED_MEM, run->denied,
+		say("%zu process%s could not be read: that needs " NEED_PROC, run->denied,
 		    run->denied == 1 ? "" : "es");
 	if (run->survey.kpageflags < 0)
 		say("which pages are shared or in huge pages is not known: that needs " NEED_PFN

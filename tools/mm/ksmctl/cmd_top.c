@@ -81,7 +81,8 @@ static json_object *process_json(const struct process *process)
 	json_int(object, "merged_bytes", process->merged);
 	json_int(object, "zero_bytes", process->zero);
 	json_int(object, "saved_bytes", process->saved);
-	json_int(object, "cost_bytes", process->cost);
+	if (process->cost >= 0)
+		json_int(object, "cost_bytes", process->cost);
 	return object;
 }
 

@@ -62,8 +62,7 @@ enum status {
 
 /* What is said when a permission lacks. */
 #define NEED_KNOBS "root or the capability CAP_DAC_OVERRIDE"
-#define NEED_PROC "the capabilities CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE"
-#define NEED_MEM "the capability CAP_SYS_PTRACE"
+#define NEED_PROC "root or the capabilities CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE"
 #define NEED_PFN "the capability CAP_SYS_ADMIN"
 
 /**
@@ -532,7 +531,7 @@ bool mapping_next(FILE *smaps, struct mapping *mapping);
  * @zero: its pages that are the kernel's zero page
  * @saved: its part of what merging saves: of each merged page the share that is no
  *	copy of its own, at the ratio of the whole machine
- * @cost: of the bookkeeping
+ * @cost: of the bookkeeping, below 0 where unknown
  */
 struct process {
 	pid_t pid;

@@ -11,14 +11,16 @@
 
 /**
  * struct stat_lines - what a kernel tells in /proc/PID/ksm_stat
- * @merging: pages that are merged
+ * @merging: pages that are merged, below 0 if that is not told
  * @zero: mappings of the zero page
+ * @has_profit: is it told?
  * @profit: bytes
  * @mergeable: 1 if any memory is offered, 0 if none, -1 if that is not told
  */
 struct stat_lines {
 	s64 merging;
 	s64 zero;
+	bool has_profit;
 	s64 profit;
 	int mergeable;
 };
@@ -27,14 +29,16 @@ static void read_stat_line(const char *line, struct stat_lines *stat)
 {
 	s64 value;
 
-	if (sscanf(line, "ksm_merging_pages %lld", &value) == 1)
+	if (sscanf(line, "ksm_merging_pages %lld", &value) == 1) {
 		stat->merging = value;
-	else if (sscanf(line, "ksm_zero_pages %lld", &value) == 1)
+	} else if (sscanf(line, "ksm_zero_pages %lld", &value) == 1) {
 		stat->zero = value;
-	else if (sscanf(line, "ksm_process_profit %lld", &value) == 1)
+	} else if (sscanf(line, "ksm_process_profit %lld", &value) == 1) {
 		stat->profit = value;
-	else if (!strncmp(line, "ksm_mergeable: ", 15))
+		stat->has_profit = true;
+	} else if (!strncmp(line, "ksm_mergeable: ", 15)) {
 		stat->mergeable = line[15] == 'y';
+	}
 }
 
 static int read_stat(pid_t pid, struct stat_lines *stat)
@@ -44,6 +48,7 @@ static int read_stat(pid_t pid, struct stat_lines *stat)
 	int error = 0;
 
 	memset(stat, 0, sizeof(*stat));
+	stat->merging = -1;
 	stat->mergeable = -1;
 	if (!file)
 		return errno == ENOENT ? 0 : -errno;
@@ -53,6 +58,28 @@ static int read_stat(pid_t pid, struct stat_lines *stat)
 		error = -errno;
 	fclose(file);
 	return error;
+}
+
+/* Linux 5.19 to 6.3 tells it in a file of its own only. */
+static s64 merging_pages(pid_t pid, const struct stat_lines *stat)
+{
+	char path[PATH_MAX], text[64];
+
+	if (stat->merging >= 0)
+		return stat->merging;
+	if (read_file(path_of(path, "/proc/%d/ksm_merging_pages", pid), text, sizeof(text)))
+		return 0;
+	return strtoll(text, NULL, 10);
+}
+
+/* Both are of one moment, but ksmd may be at work between them. */
+static s64 cost_of(const struct process *process, const struct stat_lines *stat)
+{
+	s64 cost = process->merged + process->zero - stat->profit;
+
+	if (!stat->has_profit)
+		return -1;
+	return cost > 0 ? cost : 0;
 }
 
 /* sum_offered: also tells whether anything is offered, even if it is empty. */
@@ -92,6 +119,7 @@ static int read_process(pid_t pid, const struct counts *counts, struct process *
 
 	if (error || !stat.mergeable)
 		return error;
+	stat.merging = merging_pages(pid, &stat);
 	error = sum_offered(pid, &process->offered, &any);
 	if (error || !(any || stat.merging || stat.zero))
 		return error;
@@ -101,7 +129,7 @@ static int read_process(pid_t pid, const struct counts *counts, struct process *
 	process->zero = stat.zero * page_size();
 	process->offered += process->zero;
 	process->saved = process->merged * spared_share(counts) + process->zero;
-	process->cost = process->merged + process->zero - stat.profit;
+	process->cost = cost_of(process, &stat);
 	return 1;
 }
 
@@ -218,11 +246,13 @@ const char *table_head(char row[ROW_TEXT])
 
 const char *table_row(const struct process *process, char row[ROW_TEXT])
 {
-	char offered[SIZE_TEXT], merged[SIZE_TEXT], saved[SIZE_TEXT], cost[SIZE_TEXT];
+	char offered[SIZE_TEXT], merged[SIZE_TEXT], saved[SIZE_TEXT], cost[SIZE_TEXT] = "?";
 
+	if (process->cost >= 0)
+		size_text(cost, process->cost);
 	snprintf(row, ROW_TEXT, "%8d" ROW_FORMAT, process->pid,
 		 size_text(offered, process->offered),
 		 size_text(merged, process->merged + process->zero),
-		 size_text(saved, process->saved), size_text(cost, process->cost), process->name);
+		 size_text(saved, process->saved), cost, process->name);
 	return row;
 }
