@@ -121,7 +121,7 @@ static int copy_samples(FILE *from, FILE *to)
 	return samples;
 }
 
-/* One plot above the other, over the same time. */
+/* One plot above the other, over the same time. A sample tells of the CPU until then. */
 static void write_script(FILE *to, const char *terminal)
 {
 	fprintf(to, "set terminal %s\n", terminal);
@@ -137,7 +137,7 @@ static void write_script(FILE *to, const char *terminal)
 	      "     $data using 1:($4/1048576) with lines lw 2 title 'memory for bookkeeping'\n"
 	      "set xlabel 'seconds'\n"
 	      "set ylabel '% of a CPU'\n"
-	      "plot $data using 1:6 with steps lw 2 lc 3 title 'ksmd'\n"
+	      "plot $data using 1:6 with fsteps lw 2 lc 3 title 'ksmd'\n"
 	      "unset multiplot\n", to);
 }
 
