@@ -98,7 +98,7 @@ static const char *find_tracefs(void)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(places); i++) {
-		if (!access(path_of(path, "%s/instances", places[i]), F_OK))
+		if (is_there(path_of(path, "%s/instances", places[i])))
 			return places[i];
 		if (errno == EACCES)
 			return NULL;

@@ -253,6 +253,14 @@ char *path_of(char path[PATH_MAX], const char *format, ...) __attribute__((forma
 FILE *open_at_root(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /**
+ * is_there() - is there a file or folder of that name, and can it be reached?
+ * @path: which
+ *
+ * Return: if so; else errno is set.
+ */
+bool is_there(const char *path);
+
+/**
  * read_file() - a small file's text, without the newline at its end
  * @path: which
  * @text: where it goes

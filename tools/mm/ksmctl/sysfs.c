@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ksmctl.h"
@@ -41,6 +42,14 @@ FILE *open_at_root(const char *format, ...)
 	path_list(path, format, list);
 	va_end(list);
 	return fopen(path, "re");
+}
+
+/* access(2) would leave out of account what capabilities a user other than root has. */
+bool is_there(const char *path)
+{
+	struct stat status;
+
+	return !stat(path, &status);
 }
 
 int read_file(const char *path, char *text, size_t size)
@@ -115,7 +124,7 @@ enum status ksm_lacks(void)
 {
 	char path[PATH_MAX];
 
-	if (!access(path_of(path, "/sys/kernel/mm/ksm/run"), F_OK))
+	if (is_there(path_of(path, "/sys/kernel/mm/ksm/run")))
 		return DONE;
 	if (errno == EACCES)
 		return fail(DENIED, "%s cannot be reached: it needs " NEED_KNOBS, path);
