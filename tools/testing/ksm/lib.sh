@@ -96,3 +96,39 @@ folder_of() {
 kernel_of() {
 	printf '%s/arch/x86/boot/bzImage\n' "$(folder_of "$1")"
 }
+
+# build_environment: for a build of the kernel. The same text for every builder and
+# folder, so that ccache finds what another clone built.
+build_environment() {
+	export CCACHE_DIR=$KSM_CACHE/ccache CCACHE_BASEDIR=$KSM_TOP CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=8G
+	export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 1970'
+	export KBUILD_BUILD_USER=ksm KBUILD_BUILD_HOST=ksm KBUILD_BUILD_VERSION=1
+	# A calling make's flags and job server are not for the kernel's.
+	unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
+}
+
+# drop_foreign_objects FOLDER BASE: objects of another base kernel may be newer than this
+# one's files, so start anew.
+drop_foreign_objects() {
+	[ ! -f "$1/.ksm-base" ] || [ "$(cat "$1/.ksm-base")" = "$2" ] || rm -rf "$1"
+	mkdir -p "$1"
+	echo "$2" >"$1/.ksm-base"
+}
+
+# What the kernel says when something is wrong with it.
+complaints='BUG[: ]|WARNING: |Oops[: ]|Kernel panic|general protection fault'
+complaints+='|KASAN: |KCSAN: |UBSAN: |kmemleak: .*[1-9][0-9]* new suspected|unreferenced object'
+complaints+='|INFO: task .* blocked for more|detected stalls? on CPU|self-detected stall|soft lockup|hard LOCKUP'
+complaints+='|INFO: trying to register non-static key|INFO: lockdep is turned off|-+\[ cut here \]-+'
+complaints+='|refcount_t: |(list_add|list_del) corruption|Bad (page|rss-counter) state|stack (guard page|overflow)'
+
+# complained LOG: did the kernel? Its lines start with a time; nothing else does on its console.
+complained() {
+	grep -qE "^\[ *[0-9]+\.[0-9]+\].*($complaints)" "$1"
+}
+
+# show_complaint LOG
+show_complaint() {
+	say "the kernel complained; from its messages:"
+	grep -nE -m 1 -A 40 "^\[ *[0-9]+\.[0-9]+\].*($complaints)" "$1" | tr -d '\r' >&2
+}
