@@ -46,6 +46,9 @@ tools: ## build ksmctl, the administrator's program, and libksmoffer in build/to
 patch: ## our tree as one patch to the base kernel, in build/ksm.patch
 	$(TOOLS)/mkpatch build/ksm.patch
 
+deb: ## Debian packages for a real machine, in build/deb; "make deb CONFIG=FILE DEBUG_INFO=yes"
+	$(TOOLS)/deb $(if $(DEBUG_INFO),--debug-info) $(CONFIG)
+
 coverage: ## which lines and branches of mm/ksm the tests reach (about 40 minutes)
 	$(TOOLS)/coverage
 
@@ -58,4 +61,4 @@ clean: ## remove what was built here
 distclean: clean ## and all that was downloaded and cached, for other clones too
 	$(TOOLS)/forget
 
-.PHONY: help run test soak compare bench shell kernel um tools patch coverage check clean distclean
+.PHONY: help run test soak compare bench shell kernel um tools patch deb coverage check clean distclean
