@@ -14,7 +14,7 @@ endif
 help: ## list the targets (this)
 	@echo "Targets; FLAVOR is release (ours, fast; the default), debug (ours, full of checks),"
 	@echo "kcsan (ours, looking for data races) or stock (the base kernel as it is):"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 run: kernel ## build a kernel, boot it in a virtual machine, show memory saved there
 	$(TOOLS)/demo
@@ -49,6 +49,9 @@ patch: ## our tree as one patch to the base kernel, in build/ksm.patch
 deb: ## Debian packages for a real machine, in build/deb; "make deb CONFIG=FILE DEBUG_INFO=yes"
 	$(TOOLS)/deb $(if $(DEBUG_INFO),--debug-info) $(CONFIG)
 
+deb-test: ## build such packages, install them in a Debian, boot that
+	$(TOOLS)/tests/deb_test
+
 coverage: ## which lines and branches of mm/ksm the tests reach (about 40 minutes)
 	$(TOOLS)/coverage
 
@@ -61,4 +64,4 @@ clean: ## remove what was built here
 distclean: clean ## and all that was downloaded and cached, for other clones too
 	$(TOOLS)/forget
 
-.PHONY: help run test soak compare bench shell kernel um tools patch deb coverage check clean distclean
+.PHONY: help run test soak compare bench shell kernel um tools patch deb deb-test coverage check clean distclean
