@@ -128,7 +128,7 @@ static void write_script(FILE *to, const char *terminal)
 	fputs("set datafile separator ','\n"
 	      "set multiplot layout 2,1\n"
 	      "set grid\n"
-	      "set key left top\n"
+	      "set key above\n"
 	      "set lmargin 12\n"
 	      "set xrange [0:*]\n"
 	      "set yrange [0:*]\n"

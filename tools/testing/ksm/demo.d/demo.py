@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from operator import methodcaller
 from pathlib import Path
 
@@ -30,9 +31,10 @@ import show
 CAST = ((programs.Redis, 4, 12), (programs.Python, 4, 12), (programs.Sqlite, 3, 12),
         (programs.Busybox, 4, 4))
 
-# About 60 ms of work under software emulation, then a pause: ksmd takes most of a
-# processor, as nobody wants to watch for minutes what the defaults would take.
-KNOBS = (("pages_to_scan", 2000), ("sleep_millisecs", 20))
+# Until all is merged: about 60 ms of work under software emulation, then a pause. ksmd
+# takes most of a processor, as nobody wants to watch for minutes what the defaults would
+# take. What it costs to keep it merged is shown at the kernel's own pace.
+HURRY = (("pages_to_scan", 2000), ("sleep_millisecs", 20))
 
 # The least part of the duplicate data of each program that must be saved.  The
 # rest is for pages at the edges of records, where the data meets the program's own.
@@ -71,7 +73,7 @@ def parse_command_line():
     parser.add_argument("--offer", metavar="PROGRAM", help="launcher that offers memory to ksmd")
     parser.add_argument("--out", metavar="DIR", help="folder for result.txt and progress.csv")
     parser.add_argument("--ksmctl", metavar="PROGRAM",
-                        help="show what this says before merging and after it")
+                        help="show what this says before merging and after it; record with it")
     parser.add_argument("--live", action="store_true", help="progress as one changing line")
     parser.add_argument("--no-ksm", action="store_true",
                         help="leave KSM alone: only load, change and verify the data")
@@ -122,10 +124,17 @@ def merge_and_verify(groups, options):
     prepare_ksm()
     if options.ksmctl:
         show_estimates(groups, options.ksmctl)
+    with recording(options.ksmctl, out / "recording.csv"):
+        merge_change_and_unmerge(groups, out, options)
+
+
+def merge_change_and_unmerge(groups, out, options):
     occupied = ksm.all_processes_memory()
+    pace = set_knobs(HURRY)
     ksm.set_knob("run", 1)
     say("Merging, until nothing more is gained")
     wait_until_settled(sum(group.duplicate for group in groups), out, options.live)
+    set_knobs(pace)
     savings = [(group, measure(group)) for group in groups]
     freed = occupied - ksm.all_processes_memory()
     report(savings, freed, out)
@@ -148,8 +157,30 @@ def prepare_ksm():
     ksm.set_knob("run", 2)
     wait_until_empty()
     ksm.set_knob("run", 0)
-    for name, value in KNOBS:
+
+
+def set_knobs(knobs):
+    """Returns what they were, for another call."""
+    former = [(name, ksm.counter(name)) for name, _ in knobs]
+    for name, value in knobs:
         ksm.set_knob(name, value)
+    return former
+
+
+@contextmanager
+def recording(ksmctl, path):
+    """Have ksmctl note saving and cost all the while, for its picture of them."""
+    if not ksmctl:
+        yield
+        return
+    with subprocess.Popen([ksmctl, "record", "--interval", str(SAMPLE_SECONDS),
+                           "--output", path]) as recorder:
+        try:
+            yield
+        finally:
+            recorder.terminate()
+    if recorder.returncode:
+        raise Failed(f"ksmctl record ended with {recorder.returncode}")
 
 
 def show_estimates(groups, ksmctl):
