@@ -291,7 +291,7 @@ def report(figures, options):
     print(f"\n{text}", flush=True)
     (options.out / "table.txt").write_text(text)
     (options.out / "all.txt").write_text("\n".join(everything) + "\n")
-    drawn = plots.draw(figures, options.out)
+    drawn = plots.draw(figures, options.out, clock)
     print(f"In {options.out}: table.txt, all.txt, figures.csv, summary.csv and {len(drawn)} plots")
 
 

@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+import targets
 from figures import ratio_of
 
 HERE = Path(__file__).resolve().parent
@@ -15,13 +16,20 @@ GROWTH = (("steady", "CPU of ksmd, steady state", "ns per page and pass"),
           ("memory", "kernel memory", "bytes per page"),
           ("unmerge", "unmerging", "ns per page"))
 
+CLOCKS = {targets.NS: "ns", targets.INSTRUCTIONS: "instructions"}
 
-def draw(figures, folder):
+# What the memory is like; see guest/workload.c.
+WORDS = {"a": "a: all differ", "b": "b: differ in\\nthe last word", "c": "c: eight of\\neach content",
+         "d": "d: zeroes", "e": "e: half written\\neach pass", "f": "f: all read\\neach pass",
+         "g": "g: one in 512\\npresent", "h": "h: in many\\nprocesses", "i": "i: huge pages"}
+
+
+def draw(figures, folder, clock):
     """All plots that the figures allow; returns the names of the files."""
     drawn = []
     for measure, title, unit in GROWTH:
         drawn += _draw_growth(figures, folder, measure, title, unit)
-    return drawn + _draw_ratios(figures, folder)
+    return drawn + _draw_cost(figures, folder, CLOCKS[clock])
 
 
 def _draw_growth(figures, folder, measure, title, unit):
@@ -53,21 +61,20 @@ def _points(figures, flavor, measure, workload, smart):
     return points
 
 
-def _draw_ratios(figures, folder):
-    """A bar for each workload at its largest size that both kernels were measured at."""
-    ratios = {}
+def _draw_cost(figures, folder, clock):
+    """Two bars for each workload, at its largest size that both kernels were measured at."""
+    costs = {}
     for case in figures.cases():
         pair = [figures.summary(flavor, case, "steady") for flavor, _ in FLAVORS]
-        ratio = ratio_of(*pair)
-        if ratio and case.smart == "-":
-            ratios[case.workload] = ratio
-    if not ratios:
+        if case.smart == "-" and case.workload in WORDS and ratio_of(*pair):
+            costs[case.workload] = [found.median for found in pair]
+    if not costs:
         return []
-    data = folder / "ratios.dat"
-    data.write_text("".join(f"{workload} {ratio}\n" for workload, ratio in ratios.items()))
-    return _gnuplot("ratios.gp", folder / "ratios", data=data,
-                    title="CPU of ksmd per page and pass, steady state", unit="stock : ours",
-                    blocks=1)
+    data = folder / "cost.dat"
+    data.write_text("".join(f'"{WORDS[workload]}" {stock} {ours}\n'
+                            for workload, (stock, ours) in costs.items()))
+    return _gnuplot("cost.gp", folder / "cost", data=data,
+                    title="CPU of ksmd, steady state", unit=f"{clock} per page and pass")
 
 
 def _gnuplot(script, target, **variables):
