@@ -33,8 +33,8 @@ extern "C" {
  * That the kernel does not take the offer is no error. errno is kept on success.
  *
  * Return: the mapping, or MAP_FAILED with the errno of mmap(2): among them EINVAL
- * where @offset is negative or no multiple of 4096, and ENOMEM where @length, in
- * whole pages, is larger than PTRDIFF_MAX.
+ * where @offset is no multiple of 4096, or is negative for anonymous memory, and ENOMEM
+ * where @length, in whole pages, is larger than PTRDIFF_MAX.
  */
 void *ksm_offer_mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset);
 

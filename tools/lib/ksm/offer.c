@@ -30,11 +30,10 @@
 
 static struct ksm_offer_policy policy;
 
-#ifdef KSM_OFFER_SHARED
-
 /*
  * A resolver of an indirect function may map memory while the dynamic linker has not yet
- * come to this library. Then what the C library has for us is not there.
+ * come to this library, or to the program that is linked with it. Then what the C library
+ * has for us is not there. That a static program has this one is settings.c's doing.
  */
 #pragma weak getauxval
 
@@ -42,15 +41,6 @@ static bool is_relocated(void)
 {
 	return getauxval;
 }
-
-#else
-
-static bool is_relocated(void)
-{
-	return true;
-}
-
-#endif
 
 static void *failed(int error)
 {
@@ -70,8 +60,12 @@ static void *raw_mmap(void *addr, size_t length, int prot, int flags, int fd, in
 {
 #ifdef SYS_mmap2
 	/* It counts in units of 4096 bytes, of which offset is a multiple. */
+	uint64_t unit = (uint64_t)offset / 4096;
+
+	if (unit > ULONG_MAX)
+		return failed(EINVAL);
 	return mapping(ksm_offer_call(SYS_mmap2, (long)addr, (long)length, prot, flags, fd,
-				      (long)(offset / 4096)));
+				      (long)unit));
 #else
 	return mapping(ksm_offer_call(SYS_mmap, (long)addr, (long)length, prot, flags, fd,
 				      (long)offset));
@@ -132,7 +126,7 @@ static struct ksm_offer_settings read_settings(void)
 	struct ksm_offer_program program;
 
 	/* Who starts a program with more rights than his own decides nothing for it. */
-	if (getauxval(AT_SECURE))
+	if (ksm_offer_is_privileged())
 		return settings;
 	command[0] = '\0';
 	ksm_offer_call(SYS_prctl, PR_GET_NAME, (long)command);
@@ -191,7 +185,8 @@ KSM_OFFER_PUBLIC void ksm_offer_mapped(void *addr, size_t length, int flags)
 KSM_OFFER_PUBLIC void *ksm_offer_mmap(void *addr, size_t length, int prot, int flags, int fd,
 				      int64_t offset)
 {
-	int error = ksm_offer_refusal(length, offset);
+	/* A device may give offsets a meaning of its own, up to the highest bit. */
+	int error = ksm_offer_refusal(length, flags & MAP_ANONYMOUS ? offset : offset & INT64_MAX);
 	ksm_offer_mmap_t below;
 	void *got;
 

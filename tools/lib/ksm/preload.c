@@ -12,6 +12,9 @@
 
 #include "offer.h"
 
+/* Not there for a resolver that comes before the dynamic linker; see offer.c. */
+#pragma weak dlsym
+
 typedef int (*brk_t)(void *end);
 typedef void *(*sbrk_t)(intptr_t increment);
 
@@ -35,11 +38,19 @@ static uintptr_t find(atomic_uintptr_t *below, const char *name)
 {
 	uintptr_t found = atomic_load_explicit(below, memory_order_relaxed);
 
-	if (!found) {
+	if (!found && dlsym) {
 		found = (uintptr_t)dlsym(RTLD_NEXT, name);
 		atomic_store_explicit(below, found, memory_order_relaxed);
 	}
 	return found;
+}
+
+/* The C library is not there, or has no such function. Where the heap ends it has to know. */
+static int no_memory(void)
+{
+	if (dlsym)
+		errno = ENOMEM;
+	return -1;
 }
 
 KSM_OFFER_PUBLIC int brk(void *end)
@@ -48,10 +59,8 @@ KSM_OFFER_PUBLIC int brk(void *end)
 	brk_t below = (brk_t)find(&below_brk, "brk");
 	int ret;
 
-	if (!below) {
-		errno = ENOMEM;
-		return -1;
-	}
+	if (!below)
+		return no_memory();
 	ret = below(end);
 	if (!ret && before)
 		ksm_offer_grown(before, (uintptr_t)end);
@@ -63,10 +72,8 @@ KSM_OFFER_PUBLIC void *sbrk(intptr_t increment)
 	sbrk_t below = (sbrk_t)find(&below_sbrk, "sbrk");
 	void *before;
 
-	if (!below) {
-		errno = ENOMEM;
-		return (void *)-1;
-	}
+	if (!below)
+		return (void *)(increment ? (uintptr_t)no_memory() : ksm_offer_brk_now());
 	before = below(increment);
 	if (before != (void *)-1 && increment > 0 && ksm_offer_wants_brk())
 		ksm_offer_grown((uintptr_t)before, (uintptr_t)before + (uintptr_t)increment);

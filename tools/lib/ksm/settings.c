@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <sys/auxv.h>
+
 #include "settings.h"
+
+bool ksm_offer_is_privileged(void)
+{
+	return getauxval(AT_SECURE);
+}
 
 /* value_of() - what follows "NAME=", or NULL if that is another variable. */
 static const char *value_of(const char *variable, const char *name)

@@ -15,6 +15,13 @@ struct ksm_offer_program {
 };
 
 /**
+ * ksm_offer_is_privileged() - Has the program more rights than whoever started it?
+ *
+ * Only once the C library is there.
+ */
+bool ksm_offer_is_privileged(void);
+
+/**
  * ksm_offer_setting() - Take over what one variable of the environment says.
  * @settings: changed if it is one of ours
  * @program: which program this is

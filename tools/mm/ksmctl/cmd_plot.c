@@ -114,30 +114,41 @@ static int copy_samples(FILE *from, FILE *to)
 	while (fgets(line, sizeof(line), from)) {
 		if (!is_sample(line))
 			return -1;
-		fputs(line, to);
+		fprintf(to, "%.*s\n", (int)strcspn(line, "\n"), line);
 		samples++;
 	}
 	fputs("END\n", to);
 	return samples;
 }
 
-/* One plot above the other, over the same time. A sample tells of the CPU until then. */
+/*
+ * One plot above the other, over the same time. A sample tells of the CPU until then.
+ * Where all is 0, gnuplot wants to be told what the axis shows.
+ */
 static void write_script(FILE *to, const char *terminal)
 {
 	fprintf(to, "set terminal %s\n", terminal);
 	fputs("set datafile separator ','\n"
+	      "known(c) = valid(c) ? column(c) : NaN\n"
+	      "count(c) = valid(c) ? column(c) : 0\n"
+	      "stats $data using 1 name 'time' nooutput\n"
+	      "stats $data using (count(3) + count(4)) name 'memory' nooutput\n"
+	      "stats $data using (count(6)) name 'cpu' nooutput\n"
 	      "set multiplot layout 2,1\n"
 	      "set grid\n"
 	      "set key above\n"
 	      "set lmargin 12\n"
-	      "set xrange [0:*]\n"
+	      "set xrange [0:time_max]\n"
 	      "set yrange [0:*]\n"
+	      "if (memory_max <= 0) { set yrange [0:1] }\n"
 	      "set ylabel 'MiB'\n"
 	      "plot $data using 1:($3/1048576) with lines lw 2 title 'memory saved', \\\n"
-	      "     $data using 1:($4/1048576) with lines lw 2 title 'memory for bookkeeping'\n"
+	      "     $data using 1:(known(4)/1048576) with lines lw 2 title 'memory for bookkeeping'\n"
+	      "set yrange [0:*]\n"
+	      "if (cpu_max <= 0) { set yrange [0:1] }\n"
 	      "set xlabel 'seconds'\n"
 	      "set ylabel '% of a CPU'\n"
-	      "plot $data using 1:6 with fsteps lw 2 lc 3 title 'ksmd'\n"
+	      "plot $data using 1:(known(6)) with fsteps lw 2 lc 3 title 'ksmd'\n"
 	      "unset multiplot\n", to);
 }
 
@@ -190,6 +201,8 @@ static int draw(const struct request *request, FILE *script, int samples)
 	if (output < 0)
 		return fail(FAILED, "%s cannot be written: %s", part, strerror(errno));
 	status = run_gnuplot(script, output);
+	if (!status && !lseek(output, 0, SEEK_END))
+		status = fail(FAILED, "gnuplot has drawn nothing");
 	close(output);
 	if (!status && rename(part, request->output))
 		status = fail(FAILED, "%s cannot be written: %s", request->output, strerror(errno));

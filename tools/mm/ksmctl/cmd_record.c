@@ -109,18 +109,41 @@ static void print_json(FILE *file, double seconds, const struct counts *before,
 	json_line(file, object);
 }
 
-/* A child counts when it has ended, not when it is stopped; a parent may have ignored it. */
-static void catch_signals(sigset_t *signals, sigset_t *before)
+/**
+ * struct signals - those that end a recording
+ * @ending: they are blocked, and waited for
+ * @mask: what was blocked before
+ * @pipe: what became of a SIGPIPE before
+ */
+struct signals {
+	sigset_t ending;
+	sigset_t mask;
+	struct sigaction pipe;
+};
+
+/*
+ * A child counts when it has ended, not when it is stopped; a parent may have ignored it.
+ * A reader of ours that has gone shows as an error of the file.
+ */
+static void catch_signals(struct signals *signals)
 {
 	const struct sigaction ended = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP };
+	const struct sigaction ignored = { .sa_handler = SIG_IGN };
 
 	sigaction(SIGCHLD, &ended, NULL);
-	sigemptyset(signals);
-	sigaddset(signals, SIGINT);
-	sigaddset(signals, SIGTERM);
-	sigaddset(signals, SIGHUP);
-	sigaddset(signals, SIGCHLD);
-	sigprocmask(SIG_BLOCK, signals, before);
+	sigaction(SIGPIPE, &ignored, &signals->pipe);
+	sigemptyset(&signals->ending);
+	sigaddset(&signals->ending, SIGINT);
+	sigaddset(&signals->ending, SIGTERM);
+	sigaddset(&signals->ending, SIGHUP);
+	sigaddset(&signals->ending, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &signals->ending, &signals->mask);
+}
+
+static void restore_signals(const struct signals *signals)
+{
+	sigaction(SIGPIPE, &signals->pipe, NULL);
+	sigprocmask(SIG_SETMASK, &signals->mask, NULL);
 }
 
 /* Return: a signal that came, or 0 after that time. */
@@ -164,26 +187,29 @@ static int record(FILE *file, const struct request *request, const sigset_t *sig
 	}
 }
 
-static pid_t start(char **command, const sigset_t *mask)
+static pid_t start(char **command, const struct signals *signals)
 {
 	pid_t child = fork();
 	int error;
 
 	if (child)
 		return child;
-	sigprocmask(SIG_SETMASK, mask, NULL);
+	restore_signals(signals);
 	execvp(command[0], command);
 	error = errno;
 	say("%s cannot be run: %s", command[0], strerror(error));
 	_exit(error == ENOENT ? NOT_FOUND : CANNOT_RUN);
 }
 
-static int end_child(pid_t child, int got)
+/* It may not want to end; who does not want to wait for that can still interrupt us. */
+static int end_child(pid_t child, int got, const struct signals *signals)
 {
 	int how = 0;
 
-	if (got != SIGCHLD)
+	if (got != SIGCHLD) {
 		kill(child, SIGTERM);
+		restore_signals(signals);
+	}
 	while (waitpid(child, &how, 0) < 0 && errno == EINTR)
 		;
 	if (got != SIGCHLD)
@@ -193,17 +219,17 @@ static int end_child(pid_t child, int got)
 
 static int record_command(FILE *file, const struct request *request)
 {
-	sigset_t signals, before;
+	struct signals signals;
 	pid_t child = 0;
 	int got;
 
-	catch_signals(&signals, &before);
+	catch_signals(&signals);
 	if (request->command)
-		child = start(request->command, &before);
+		child = start(request->command, &signals);
 	if (child < 0)
 		return fail(FAILED, "no process can be started: %s", strerror(errno));
-	got = record(file, request, &signals);
-	return child ? end_child(child, got) : DONE;
+	got = record(file, request, &signals.ending);
+	return child ? end_child(child, got, &signals) : DONE;
 }
 
 int cmd_record(int argc, char **argv)

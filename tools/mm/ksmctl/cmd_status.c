@@ -82,14 +82,14 @@ static void print_saved(const struct counts *counts)
 	print_size("saved", counts_saved(counts));
 	printf("%lld page%s spared by %lld merged page%s", value[COUNT_SHARING],
 	       plural(value[COUNT_SHARING]), value[COUNT_SHARED], plural(value[COUNT_SHARED]));
-	if (value[COUNT_ZERO])
+	if (value[COUNT_ZERO] > 0)
 		printf(", %lld by the zero page", value[COUNT_ZERO]);
 	putchar('\n');
 }
 
 static void print_cost(const struct counts *counts)
 {
-	s64 cost = counts_cost(counts), profit = counts->value[COUNT_PROFIT];
+	s64 cost = counts_cost(counts), profit = counts_saved(counts) - cost;
 
 	if (cost < 0) {
 		puts("  memory is spent on bookkeeping; this kernel does not tell how much");

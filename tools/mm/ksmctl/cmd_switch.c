@@ -11,16 +11,13 @@ static const struct position {
 	const char *name;
 	const char *run;
 	const char *done;
+	const char *doc;
 } positions[] = {
-	{ "ksmctl on", "1", "KSM is on." },
-	{ "ksmctl off", "0", "KSM is off; what is merged stays merged." },
-	{ "ksmctl unmerge", "2", "KSM is off, and nothing is merged any more." },
-};
-
-static const struct argp argp = {
-	.parser = parse_nothing,
-	.doc = "Start merging, stop it, or stop and undo it.",
-	.children = common_options,
+	{ "ksmctl on", "1", "KSM is on.", "Start merging." },
+	{ "ksmctl off", "0", "KSM is off; what is merged stays merged.",
+	  "Stop merging. What is merged stays merged." },
+	{ "ksmctl unmerge", "2", "KSM is off, and nothing is merged any more.",
+	  "Stop merging, and undo all of it." },
 };
 
 static int refused(const struct position *position, int error)
@@ -60,12 +57,14 @@ static int report(const struct position *position, s64 before)
 int cmd_switch(int argc, char **argv)
 {
 	const struct position *position = positions;
+	struct argp argp = { .parser = parse_nothing, .children = common_options };
 	s64 before = 0;
 	enum status lacks;
 	int error;
 
 	while (strcmp(position->name, argv[0]))
 		position++;
+	argp.doc = position->doc;
 	argp_parse(&argp, argc, argv, 0, NULL, NULL);
 	lacks = ksm_lacks();
 	if (lacks)

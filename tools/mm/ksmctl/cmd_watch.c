@@ -202,8 +202,11 @@ static void print_other(const char *line)
 	json_line(stdout, object);
 }
 
-static void print_raw(const char *line)
+/* A process may have any name, even one that is a command to a terminal. */
+static void print_raw(char *line)
 {
+	if (isatty(STDOUT_FILENO))
+		make_printable(line);
 	puts(line);
 	fflush(stdout);
 }

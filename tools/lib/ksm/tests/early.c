@@ -5,8 +5,10 @@
  * notices if a mapping is not there.
  */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define PAGE 4096
 
@@ -17,11 +19,16 @@ static void *map(size_t pages)
 
 #if defined(__GLIBC__) && !defined(NO_RESOLVER)
 
-static void *resolved, *refused;
+static void *resolved, *refused, *heap_end;
+
+/* Relocated before the resolver runs, which is not sure for a call. */
+static void *(*volatile move_heap)(intptr_t) = sbrk;
 
 static int answer(void)
 {
-	return resolved != MAP_FAILED && *(char *)resolved == 1 && refused == MAP_FAILED ? 42 : 0;
+	if (resolved == MAP_FAILED || *(char *)resolved != 1)
+		return 0;
+	return refused == MAP_FAILED && heap_end != (void *)-1 ? 42 : 0;
 }
 
 static int (*resolve(void))(void)
@@ -29,6 +36,7 @@ static int (*resolve(void))(void)
 	resolved = map(3);
 	*(char *)resolved = 1;
 	refused = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 1);
+	heap_end = move_heap(0);
 	return answer;
 }
 

@@ -53,6 +53,7 @@ static void lfs(void)
 /* What the library refuses, and what the kernel does. */
 static void refusals(void)
 {
+	int zero = open("/dev/zero", O_RDONLY);
 	char *mapped;
 
 	errno = 0;
@@ -67,6 +68,10 @@ static void refusals(void)
 	CHECK(mmap(NULL, 0, BOTH, ANONYMOUS, -1, 0) == MAP_FAILED && errno == EINVAL);
 	errno = 0;
 	CHECK(mmap(NULL, PAGE, BOTH, MAP_PRIVATE, -1, 0) == MAP_FAILED && errno == EBADF);
+	/* not so a device's, if only the C library can hand it on */
+	if (sizeof(long) == 8)
+		CHECK(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, zero, INT64_MIN) != MAP_FAILED);
+	close(zero);
 	mapped = map_pages(5);
 	errno = 0;
 	CHECK(mremap(mapped, 5 * PAGE, SIZE_MAX, MREMAP_MAYMOVE) == MAP_FAILED && errno == ENOMEM);

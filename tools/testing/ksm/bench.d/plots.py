@@ -10,11 +10,11 @@ HERE = Path(__file__).resolve().parent
 FLAVORS = (("stock", "stock"), ("release", "ours"))
 
 # What is drawn over the size of the offered memory: measure, title, unit.
-GROWTH = (("steady", "CPU of ksmd, steady state", "ns per page and pass"),
-          ("first", "CPU of ksmd, first four passes", "ns per page"),
-          ("merge_cpu", "CPU of ksmd until merged", "ns per page"),
+GROWTH = (("steady", "CPU of ksmd, steady state", "{clock} per page and pass"),
+          ("first", "CPU of ksmd, first four passes", "{clock} per page"),
+          ("merge_cpu", "CPU of ksmd until merged", "{clock} per page"),
           ("memory", "kernel memory", "bytes per page"),
-          ("unmerge", "unmerging", "ns per page"))
+          ("unmerge", "unmerging", "{clock} per page"))
 
 CLOCKS = {targets.NS: "ns", targets.INSTRUCTIONS: "instructions"}
 
@@ -28,7 +28,7 @@ def draw(figures, folder, clock):
     """All plots that the figures allow; returns the names of the files."""
     drawn = []
     for measure, title, unit in GROWTH:
-        drawn += _draw_growth(figures, folder, measure, title, unit)
+        drawn += _draw_growth(figures, folder, measure, title, unit.format(clock=CLOCKS[clock]))
     return drawn + _draw_cost(figures, folder, CLOCKS[clock])
 
 
