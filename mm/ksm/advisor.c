@@ -15,7 +15,7 @@
 
 #include <trace/events/ksm.h>
 
-#include "ksm.h"
+#include "advisor.h"
 
 /* What administrators know as the defaults. */
 #define KSM_ADVISOR_MAX_CPU		70	/* percent of one CPU */

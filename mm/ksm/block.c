@@ -25,7 +25,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "ksm.h"
+#include "block.h"
 
 #define BLOCK_GFP	(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
 

@@ -37,7 +37,7 @@
 #include <asm/mte.h>
 #endif
 
-#include "ksm.h"
+#include "checksum.h"
 
 #define WORDS_PER_PAGE	(PAGE_SIZE / sizeof(u64))
 /* Worked on between two jumps: a cache line. */

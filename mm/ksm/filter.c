@@ -25,7 +25,8 @@
 #include <linux/overflow.h>
 #include <linux/slab.h>
 
-#include "ksm.h"
+#include "checksum.h"
+#include "filter.h"
 
 /* Four of 64 bits for a checksum: with eight checksums a word, 3 % err, with four 0.5 %. */
 #define KEYS_PER_WORD	8

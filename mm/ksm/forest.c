@@ -14,7 +14,7 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 
-#include "ksm.h"
+#include "forest.h"
 
 /* With more nodes for each tree, or with more trees for each node, it is time for a change. */
 #define MAX_NODES	4

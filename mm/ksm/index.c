@@ -25,7 +25,11 @@
 #include <trace/events/ksm.h>
 
 #include "../internal.h"
-#include "ksm.h"
+#include "checksum.h"
+#include "index.h"
+#include "merge.h"
+#include "rmap.h"
+#include "walk.h"
 
 /*
  * VMAs that are looked at before an item becomes an orphan, so that a crowd of forked

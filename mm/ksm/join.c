@@ -14,7 +14,12 @@
 #include <trace/events/ksm.h>
 
 #include "../internal.h"
-#include "ksm.h"
+#include "checksum.h"
+#include "index.h"
+#include "join.h"
+#include "merge.h"
+#include "rmap.h"
+#include "vma.h"
 
 /* The item's mapping of a KSM page is found from this VMA's anon_vma. */
 static void append(struct ksm_index *index, struct ksm_stable_node *node,

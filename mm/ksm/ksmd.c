@@ -16,6 +16,11 @@
 #include <linux/wait_bit.h>
 
 #include "ksm.h"
+#include "block.h"
+#include "checksum.h"
+#include "scan.h"
+#include "unmerge.h"
+#include "vma.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/ksm.h>

@@ -13,6 +13,7 @@
 
 #include <linux/cacheflush.h>
 #include <linux/hugetlb.h> /* flush_tlb_range() of x86 needs it */
+#include <linux/ksm.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/rmap.h>
@@ -21,7 +22,9 @@
 #include <asm/tlbflush.h>
 
 #include "../internal.h"
-#include "ksm.h"
+#include "checksum.h"
+#include "merge.h"
+#include "vma.h"
 
 /**
  * struct ksm_frozen - pages whose entries are out of the page table

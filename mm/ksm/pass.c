@@ -21,6 +21,14 @@
 
 #include "../internal.h"
 #include "ksm.h"
+#include "block.h"
+#include "checksum.h"
+#include "join.h"
+#include "merge.h"
+#include "rmap.h"
+#include "scan.h"
+#include "unmerge.h"
+#include "walk.h"
 
 /* So many pages ahead, memory is fetched for searches: it takes as long as they do. */
 #define EXPECT_ROOT	8

@@ -11,7 +11,6 @@
  * whose own mapping goes may have to stay, as an orphan: see ksm_item_needed().
  */
 
-#include <linux/delay.h>
 #include <linux/memcontrol.h>
 #include <linux/rmap.h>
 #include <linux/sched/signal.h>
@@ -21,11 +20,10 @@
 
 #include "../internal.h"
 #include "ksm.h"
+#include "rmap.h"
 
 /* A crowd of forked processes is not to make ksmd, or a fault, look for long. */
 #define KSM_MAX_ANCHORS	1024
-/* For a writer that was woken to take the lock. */
-#define KSM_GIVE_WAY_USECS	50
 
 static void *node_mapping(struct ksm_stable_node *node)
 {
@@ -144,71 +142,6 @@ struct folio *ksm_node_folio(struct ksm_stable_node *node,
 		smp_rmb();
 	} while (READ_ONCE(node->moves) != moves);
 	return NULL;
-}
-
-/**
- * ksm_mmap_lock() - take mmap_lock for reading, after those who wait for it
- * @mm: an mm that ksmd knows; domain->lock is held
- *
- * A reader that comes while a writer is being woken takes the lock away from it. ksmd
- * comes again and again, so that an application could wait for milliseconds.
- */
-void ksm_mmap_lock(struct mm_struct *mm)
-{
-	if (mmap_lock_is_contended(mm))
-		usleep_range(KSM_GIVE_WAY_USECS, 2 * KSM_GIVE_WAY_USECS);
-	mmap_read_lock(mm);
-}
-
-/**
- * ksm_vma_lock() - find the VMA of an address, and keep it
- * @mm: an mm that ksmd knows; domain->lock is held
- * @address: an address
- *
- * Return: the VMA, offered, with @mm's mmap_lock held for reading until
- * ksm_vma_unlock(); NULL if the address is not offered any more or the mm is
- * exiting, with nothing held.
- */
-struct vm_area_struct *ksm_vma_lock(struct mm_struct *mm, unsigned long address)
-{
-	struct vm_area_struct *vma = NULL;
-
-	ksm_mmap_lock(mm);
-	if (!ksm_exiting(mm))
-		vma = vma_lookup(mm, address);
-	if (vma && ksm_vma_offered(vma))
-		return vma;
-	mmap_read_unlock(mm);
-	return NULL;
-}
-
-/**
- * ksm_vma_unlock() - undo ksm_vma_lock()
- * @vma: what it returned
- */
-void ksm_vma_unlock(struct vm_area_struct *vma)
-{
-	mmap_read_unlock(vma->vm_mm);
-}
-
-/**
- * ksm_page_at() - get the page at an address
- * @mm: an mm that ksmd knows; domain->lock is held, mmap_lock is not
- * @address: page-aligned address
- *
- * Return: the anonymous page, not yet a KSM page, that is mapped there now, with
- * a reference for the caller; NULL if there is none.
- */
-struct page *ksm_page_at(struct mm_struct *mm, unsigned long address)
-{
-	struct vm_area_struct *vma = ksm_vma_lock(mm, address);
-	struct page *page = NULL;
-
-	if (!vma)
-		return NULL;
-	ksm_walk_next(vma, address, address + PAGE_SIZE, ksm_match_unshared, &page);
-	ksm_vma_unlock(vma);
-	return page;
 }
 
 /* All that a node's mappings are found through: its items, then its orphans. */

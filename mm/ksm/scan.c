@@ -29,6 +29,12 @@
 #include <trace/events/ksm.h>
 
 #include "ksm.h"
+#include "block.h"
+#include "checksum.h"
+#include "rmap.h"
+#include "scan.h"
+#include "vma.h"
+#include "walk.h"
 
 /* So many steps that cleared accessed bits, until the TLB is flushed. */
 #define KSM_STEPS_PER_FLUSH	64

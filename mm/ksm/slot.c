@@ -19,6 +19,9 @@
 #include <trace/events/ksm.h>
 
 #include "ksm.h"
+#include "block.h"
+#include "unmerge.h"
+#include "vma.h"
 
 /*
  * Memory that tracking a page takes: its entry in a well filled block, and its

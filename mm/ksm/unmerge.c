@@ -26,6 +26,10 @@
 
 #include "../internal.h"
 #include "ksm.h"
+#include "merge.h"
+#include "unmerge.h"
+#include "vma.h"
+#include "walk.h"
 
 /* What one folio_batch can free; few enough to keep a page table lock meanwhile. */
 #define MAX_COPIES	PAGEVEC_SIZE

@@ -7,7 +7,9 @@
 #include <linux/highmem.h>
 #include <linux/mm.h>
 
-#include "ksm.h"
+#include "block.h"
+#include "vma.h"
+#include "walk.h"
 
 /**
  * struct ksm_walk - a walk under way
@@ -421,6 +423,26 @@ unsigned long ksm_walk_next(struct vm_area_struct *vma, unsigned long start,
 		ksm_flush_page(vma, *page, address);
 	}
 	return address;
+}
+
+/**
+ * ksm_page_at() - get the page at an address
+ * @mm: an mm that ksmd knows; domain->lock is held, mmap_lock is not
+ * @address: page-aligned address
+ *
+ * Return: the anonymous page, not yet a KSM page, that is mapped there now, with
+ * a reference for the caller; NULL if there is none.
+ */
+struct page *ksm_page_at(struct mm_struct *mm, unsigned long address)
+{
+	struct vm_area_struct *vma = ksm_vma_lock(mm, address);
+	struct page *page = NULL;
+
+	if (!vma)
+		return NULL;
+	ksm_walk_next(vma, address, address + PAGE_SIZE, ksm_match_unshared, &page);
+	ksm_vma_unlock(vma);
+	return page;
 }
 
 /**

@@ -8,7 +8,7 @@
 #include <linux/minmax.h>
 #include <linux/time64.h>
 
-#include "../ksm.h"
+#include "../advisor.h"
 
 /* Passes after which the advisor has made up its mind. */
 #define NR_PASSES	12

@@ -6,7 +6,8 @@
 #include <kunit/test.h>
 #include <linux/prandom.h>
 
-#include "../ksm.h"
+#include "../block.h"
+#include "../index.h"
 
 #define NR_STEPS	5000
 #define NR_BLOCKS	4

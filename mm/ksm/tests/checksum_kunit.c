@@ -7,7 +7,7 @@
 #include <linux/mm.h>
 #include <linux/prandom.h>
 
-#include "../ksm.h"
+#include "../checksum.h"
 
 #define WORDS		(PAGE_SIZE / sizeof(u64))
 #define SEED		20261126

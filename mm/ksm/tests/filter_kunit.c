@@ -7,7 +7,8 @@
 #include <kunit/test.h>
 #include <linux/prandom.h>
 
-#include "../ksm.h"
+#include "../checksum.h"
+#include "../filter.h"
 
 #define NR_PAGES	20000U
 

@@ -11,7 +11,9 @@
 #include <linux/prandom.h>
 #include <linux/rmap.h>
 
-#include "../ksm.h"
+#include "../index.h"
+#include "../merge.h"
+#include "../rmap.h"
 
 #define NR_ITEMS	96
 #define NR_NODES	24

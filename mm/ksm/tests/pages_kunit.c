@@ -15,6 +15,14 @@
 #include <linux/uaccess.h>
 
 #include "../ksm.h"
+#include "../block.h"
+#include "../checksum.h"
+#include "../join.h"
+#include "../merge.h"
+#include "../rmap.h"
+#include "../scan.h"
+#include "../unmerge.h"
+#include "../walk.h"
 
 /* More than is ever offered here. */
 #define WHOLE_PASS	1000000U

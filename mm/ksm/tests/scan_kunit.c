@@ -6,6 +6,7 @@
 #include <kunit/test.h>
 
 #include "../ksm.h"
+#include "../scan.h"
 
 static unsigned long address_of(unsigned long block)
 {

@@ -12,7 +12,9 @@
 #include <linux/prandom.h>
 #include <linux/uaccess.h>
 
-#include "../ksm.h"
+#include "../block.h"
+#include "../vma.h"
+#include "../walk.h"
 
 /* More than an upper table of 512 entries leads to, so that a walk comes by at two. */
 #define AREA_BLOCKS	520UL

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef __MM_KSM_SLOT_H
+#define __MM_KSM_SLOT_H
+
+#include <linux/hashtable.h>
+#include <linux/list.h>
+#include <linux/spinlock.h>
+#include <linux/xarray.h>
+
+#include "../mm_slot.h"
+#include "rmap.h"
+
+struct ksm_domain;
+
+/**
+ * struct ksm_mm_slot - an mm that takes part
+ * @slot: in the list and hash of slots; holds a reference (mm_count) to the mm
+ * @blocks: by number. Only grows while the cursor stands on this slot, which is
+ *	why an exit may free a slot that has none.
+ * @anon_pages: how many the mm had when the last pass came to it
+ * @mmap_count: tells whether its mmap_lock has been held for writing since then
+ */
+struct ksm_mm_slot {
+	struct mm_slot slot;
+	struct xarray blocks;
+	s64 anon_pages;
+	unsigned int mmap_count;
+};
+
+#define KSM_SLOTS_HASH_BITS	10
+
+/**
+ * struct ksm_slots - all mm's that take part
+ * @lock: protects all fields but one
+ * @list: slots in the order of the pass
+ * @hash: slots by mm
+ * @cursor: slot being worked on, NULL between passes
+ * @walked: mm in whose page tables ksmd is without mmap_lock; written by ksmd, and an
+ *	exit waits for it
+ */
+struct ksm_slots {
+	spinlock_t lock; /* innermost; see above */
+	struct list_head list;
+	DECLARE_HASHTABLE(hash, KSM_SLOTS_HASH_BITS);
+	struct ksm_mm_slot *cursor;
+	struct mm_struct *walked;
+};
+
+int ksm_slots_init(struct ksm_domain *d);
+void ksm_slots_free(void);
+struct ksm_mm_slot *ksm_slots_first(struct ksm_domain *d);
+struct ksm_mm_slot *ksm_slots_next(struct ksm_domain *d, bool remove);
+void ksm_slots_rewind(struct ksm_domain *d);
+void ksm_slot_set(struct ksm_domain *d, struct ksm_mm_slot *slot, u64 *entry,
+		  u64 value);
+bool ksm_slot_forget_page(struct ksm_domain *d, struct ksm_mm_slot *slot,
+			  u64 *entry, enum ksm_folio_lock lock);
+void ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
+		     unsigned long start, unsigned long end,
+		     enum ksm_folio_lock lock);
+long ksm_profit(unsigned long saved, unsigned long pages, unsigned long items);
+
+#endif /* __MM_KSM_SLOT_H */

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef __MM_KSM_WALK_H
+#define __MM_KSM_WALK_H
+
+#include <linux/mm.h>
+
+/**
+ * struct ksm_table - a page table, or a huge mapping, that a walk has come to
+ * @vma: VMA of the walk
+ * @pmd: entry of the upper table
+ * @ptl: page table lock, held in a visit
+ * @ptep: first entry to visit; NULL for a huge mapping
+ * @page: first page to visit of a huge mapping
+ * @start: address of the first entry
+ * @end: end of what is to be visited
+ * @limit: up to here, the entries of the upper table follow each other behind @pmd
+ */
+struct ksm_table {
+	struct vm_area_struct *vma;
+	pmd_t *pmd;
+	spinlock_t *ptl; /* of what is visited */
+	pte_t *ptep;
+	struct page *page;
+	unsigned long start;
+	unsigned long end;
+	unsigned long limit;
+};
+
+/**
+ * enum ksm_glance - what to do about a page table, or a part of one
+ * @KSM_VISIT: visit it
+ * @KSM_PASS_OVER: go on behind it
+ * @KSM_STOP: end the walk before it
+ */
+enum ksm_glance {
+	KSM_VISIT,
+	KSM_PASS_OVER,
+	KSM_STOP,
+};
+
+/**
+ * struct ksm_walk_ops - what a walk does on its way
+ * @glance: called without a lock, to see whether there is anything to visit; NULL to
+ *	visit everything. There may be no page table, or a huge mapping. May raise the end
+ *	of a table that it passes over, to pass over others too, up to the limit.
+ * @visit: called under the page table lock; returns whether the walk is to go on. May
+ *	lower the end of the table to where it got to.
+ */
+struct ksm_walk_ops {
+	enum ksm_glance (*glance)(struct ksm_table *table, void *private);
+	bool (*visit)(struct ksm_table *table, void *private);
+};
+
+typedef bool (*ksm_match_t)(pte_t pte, struct page *page);
+
+bool ksm_is_anon(struct page *page);
+bool ksm_match_unshared(pte_t pte, struct page *page);
+struct page *ksm_table_page(const struct ksm_table *table,
+			    unsigned long address, pte_t pte);
+bool ksm_table_accessed(const struct ksm_table *table);
+bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *known);
+unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
+			     unsigned long end, const struct ksm_walk_ops *ops,
+			     void *private);
+unsigned long ksm_walk_next(struct vm_area_struct *vma, unsigned long start,
+			    unsigned long end, ksm_match_t match,
+			    struct page **page);
+struct page *ksm_page_at(struct mm_struct *mm, unsigned long address);
+void ksm_flush_page(struct vm_area_struct *vma, struct page *page,
+		    unsigned long address);
+
+/* Entries that are looked at between two tests, for speed. */
+#define KSM_PTES_AT_ONCE	8
+
+/**
+ * ksm_ptes_none() - are KSM_PTES_AT_ONCE entries of a page table empty?
+ * @ptep: the first of them
+ *
+ * An entry is empty if it has no bits but some that mean nothing or, on some
+ * architectures, those that mean just this; so all are if their union is.
+ *
+ * Return: whether they are.
+ */
+static inline bool ksm_ptes_none(pte_t *ptep)
+{
+	typeof(pte_val(*ptep)) bits = 0;
+	unsigned int i;
+
+	for (i = 0; i < KSM_PTES_AT_ONCE; i++)
+		bits |= pte_val(ptep_get_lockless(ptep + i));
+	return pte_none(__pte(bits));
+}
+
+#ifdef CONFIG_ARCH_HAS_NONLEAF_PMD_YOUNG
+/**
+ * ksm_table_idle() - was nothing accessed through a page table?
+ * @pmd: entry of the upper table that leads to it
+ *
+ * Takes no lock, and leaves the accessed bit as it is.
+ *
+ * Return: true if there is a page table and nothing was accessed. Where the processor
+ * does not tell, false.
+ */
+static inline bool ksm_table_idle(pmd_t *pmd)
+{
+	pmd_t entry = pmdp_get_lockless(pmd);
+
+	return arch_has_hw_nonleaf_pmd_young() && pmd_present(entry) &&
+	       !pmd_leaf(entry) && !pmd_young(entry);
+}
+#else
+static inline bool ksm_table_idle(pmd_t *pmd)
+{
+	return false;
+}
+#endif
+
+#endif /* __MM_KSM_WALK_H */
