@@ -4,20 +4,20 @@
  *
  * An entry is 0 for nothing, a pointer to an rmap_item, or a checksum with flags:
  *
- *	63            16 15   12 11   9     8   7    1   0
- *	+---------------+-------+------+-------+------+---+
- *	|   checksum    |   0   | vain | quiet | read | 1 |
- *	+---------------+-------+------+-------+------+---+
- *	|            address of an rmap_item          | 0 |
- *	+---------------------------------------------+---+
+ *	63            16 15   13     12      11   9     8   7    1   0
+ *	+---------------+-------+-----------+------+-------+------+---+
+ *	|   checksum    |   0   | unflushed | vain | quiet | read | 1 |
+ *	+---------------+-------+-----------+------+-------+------+---+
+ *	|                  address of an rmap_item                | 0 |
+ *	+---------------------------------------------------------+---+
  *
  * The entries of 512 pages in a row make a block: a bitmap says which pages have
  * one, and an array holds those, one after the other; it grows and shrinks by
  * powers of two. So a page of a full block takes 8.2 bytes. A page that is alone in
  * its block needs neither: its place and its entry are in the head of the block, so
- * that it takes 24 bytes and its share of the tree of blocks. Whoever works on
- * a block lays its entries out flat first and packs them again afterwards. As most
- * of them may be empty, a bitmap of those that are not goes with them.
+ * that it takes 24 bytes and its share of the tree of blocks. Work on a block is done on
+ * a copy, laid out flat, which is packed again afterwards. As most of its entries may
+ * be empty, a bitmap of those that are not goes with it.
  */
 
 #include <linux/bitmap.h>
@@ -51,6 +51,11 @@ void __init ksm_block_slab_free(void)
 	block_cache = NULL;
 }
 
+static unsigned int room_of(const struct ksm_block *block)
+{
+	return 1U << block->order;
+}
+
 /**
  * ksm_block_present() - which pages of a block have an entry?
  * @block: the block
@@ -61,7 +66,7 @@ void __init ksm_block_slab_free(void)
 const unsigned long *ksm_block_present(const struct ksm_block *block,
 				       unsigned long *bitmap)
 {
-	if (block->room > 1)
+	if (block->order)
 		return block->present;
 	bitmap_zero(bitmap, KSM_BLOCK_PAGES);
 	if (block->nr)
@@ -69,8 +74,16 @@ const unsigned long *ksm_block_present(const struct ksm_block *block,
 	return bitmap;
 }
 
+static void copy_present(const struct ksm_block *block, unsigned long *bitmap)
+{
+	const unsigned long *present = ksm_block_present(block, bitmap);
+
+	if (present != bitmap)
+		bitmap_copy(bitmap, present, KSM_BLOCK_PAGES);
+}
+
 /**
- * ksm_block_unpack() - lay out the entries of a block
+ * ksm_block_unpack() - lay out a copy of the entries of a block
  * @block: the block, or NULL for an empty one
  * @used: becomes a bitmap of the entries that there are
  * @flat: room for KSM_BLOCK_PAGES entries, all zero
@@ -79,61 +92,46 @@ void ksm_block_unpack(const struct ksm_block *block, unsigned long *used, u64 *f
 {
 	unsigned int i, from = 0;
 
-	bitmap_zero(used, KSM_BLOCK_PAGES);
-	if (!block || !block->nr)
-		return;
-	if (block->room == 1) {
-		__set_bit(block->place, used);
-		flat[block->place] = block->one;
+	if (!block) {
+		bitmap_zero(used, KSM_BLOCK_PAGES);
 		return;
 	}
-	bitmap_copy(used, block->present, KSM_BLOCK_PAGES);
+	copy_present(block, used);
 	if (block->nr == KSM_BLOCK_PAGES) {
 		memcpy(flat, block->entry, KSM_BLOCK_PAGES * sizeof(*flat));
 		return;
 	}
-	for_each_set_bit(i, block->present, KSM_BLOCK_PAGES)
+	for_each_set_bit(i, used, KSM_BLOCK_PAGES)
 		flat[i] = block->entry[from++];
 }
 
-/* A bitmap instead of the place of one entry. */
-static bool make_bitmap(struct ksm_block *block)
+/* Arrays of more than one entry are apart from the head. */
+static void free_arrays(struct ksm_block *block)
 {
-	unsigned long *present = bitmap_zalloc(KSM_BLOCK_PAGES, BLOCK_GFP);
-
-	if (!present)
-		return false;
-	if (block->nr)
-		__set_bit(block->place, present);
-	block->present = present;
-	return true;
-}
-
-/* Entries move to another array, for more than one, if there is memory for it. */
-static bool resize(struct ksm_block *block, unsigned int room)
-{
-	u64 *entry = kmalloc_array(room, sizeof(*entry), BLOCK_GFP);
-
-	if (!entry)
-		return false;
-	memcpy(entry, block->entry, block->nr * sizeof(*entry));
-	if (block->room > 1) {
-		kfree(block->entry);
-	} else if (!make_bitmap(block)) {
-		kfree(entry);
-		return false;
-	}
-	block->entry = entry;
-	block->room = room;
-	return true;
-}
-
-static void free_many(struct ksm_block *block)
-{
-	if (block->room == 1)
+	if (!block->order)
 		return;
 	kfree(block->entry);
 	bitmap_free(block->present);
+}
+
+/* Entries move to an array for more than one, if there is memory for it. */
+static bool resize(struct ksm_block *block, unsigned int order)
+{
+	u64 *entry = kmalloc_array(1U << order, sizeof(*entry), BLOCK_GFP);
+	unsigned long *present = bitmap_alloc(KSM_BLOCK_PAGES, BLOCK_GFP);
+
+	if (!entry || !present) {
+		kfree(entry);
+		bitmap_free(present);
+		return false;
+	}
+	memcpy(entry, block->entry, block->nr * sizeof(*entry));
+	copy_present(block, present);
+	free_arrays(block);
+	block->entry = entry;
+	block->present = present;
+	block->order = order;
+	return true;
 }
 
 static void keep_one(struct ksm_block *block)
@@ -141,43 +139,24 @@ static void keep_one(struct ksm_block *block)
 	u64 one = block->entry[0];
 
 	block->place = find_first_bit(block->present, KSM_BLOCK_PAGES);
-	free_many(block);
+	free_arrays(block);
 	block->one = one;
 	block->entry = &block->one;
-	block->room = 1;
+	block->order = 0;
 }
 
 /* By a quarter at least, so that it does not go back and forth. */
 static void shrink(struct ksm_block *block)
 {
-	if (!block->nr || block->nr > block->room / 4)
+	if (!block->nr || block->nr > room_of(block) / 4)
 		return;
 	if (block->nr == 1)
 		keep_one(block);
 	else
-		resize(block, roundup_pow_of_two(block->nr));
+		resize(block, order_base_2(block->nr));
 }
 
-static void pack_some(struct ksm_block *block, const unsigned long *used,
-		      const u64 *flat)
-{
-	unsigned int i;
-
-	if (block->room > 1)
-		bitmap_zero(block->present, KSM_BLOCK_PAGES);
-	block->nr = 0;
-	for_each_set_bit(i, used, KSM_BLOCK_PAGES) {
-		if (!flat[i] || WARN_ON_ONCE(block->nr == block->room))
-			continue;
-		if (block->room > 1)
-			__set_bit(i, block->present);
-		else
-			block->place = i;
-		block->entry[block->nr++] = flat[i];
-	}
-}
-
-static bool all_used(const unsigned long *used, const u64 *flat)
+static bool is_full(const unsigned long *used, const u64 *flat)
 {
 	unsigned int i;
 
@@ -189,24 +168,43 @@ static bool all_used(const unsigned long *used, const u64 *flat)
 	return true;
 }
 
-static void pack_all(struct ksm_block *block, const u64 *flat)
+static void pack_full(struct ksm_block *block, const u64 *flat)
 {
 	bitmap_fill(block->present, KSM_BLOCK_PAGES);
 	block->nr = KSM_BLOCK_PAGES;
-	memmove(block->entry, flat, KSM_BLOCK_PAGES * sizeof(*flat));
+	memcpy(block->entry, flat, KSM_BLOCK_PAGES * sizeof(*flat));
+}
+
+static void pack_some(struct ksm_block *block, const unsigned long *used,
+		      const u64 *flat)
+{
+	unsigned int i;
+
+	if (block->order)
+		bitmap_zero(block->present, KSM_BLOCK_PAGES);
+	block->nr = 0;
+	for_each_set_bit(i, used, KSM_BLOCK_PAGES) {
+		if (!flat[i] || WARN_ON_ONCE(block->nr == room_of(block)))
+			continue;
+		if (block->order)
+			__set_bit(i, block->present);
+		else
+			block->place = i;
+		block->entry[block->nr++] = flat[i];
+	}
 }
 
 /**
  * ksm_block_pack() - put the entries back
  * @block: the block, which has room enough: see ksm_block_reserve()
- * @used: bitmap of the entries that may be other than zero; not the block's own
- * @flat: KSM_BLOCK_PAGES entries; may be those of a full block itself
+ * @used: bitmap of the entries that may be other than zero
+ * @flat: KSM_BLOCK_PAGES entries
  */
 void ksm_block_pack(struct ksm_block *block, const unsigned long *used,
 		    const u64 *flat)
 {
-	if (block->room == KSM_BLOCK_PAGES && all_used(used, flat))
-		pack_all(block, flat);
+	if (room_of(block) == KSM_BLOCK_PAGES && is_full(used, flat))
+		pack_full(block, flat);
 	else
 		pack_some(block, used, flat);
 	shrink(block);
@@ -233,7 +231,6 @@ static struct ksm_block *block_make(struct xarray *blocks,
 	if (!block)
 		return NULL;
 	block->entry = &block->one;
-	block->room = 1;
 	old = xa_store(blocks, address >> KSM_BLOCK_SHIFT, block, BLOCK_GFP);
 	if (!xa_is_err(old))
 		return block;
@@ -260,7 +257,7 @@ struct ksm_block *ksm_block_reserve(struct xarray *blocks,
 	if (!block)
 		return NULL;
 	room = block->nr + more;
-	if (room <= block->room || resize(block, roundup_pow_of_two(room)))
+	if (room <= room_of(block) || resize(block, order_base_2(room)))
 		return block;
 	ksm_block_tidy(blocks, address);
 	return NULL;
@@ -278,6 +275,6 @@ void ksm_block_tidy(struct xarray *blocks, unsigned long address)
 	if (!block || block->nr)
 		return;
 	xa_erase(blocks, address >> KSM_BLOCK_SHIFT);
-	free_many(block);
+	free_arrays(block);
 	kmem_cache_free(block_cache, block);
 }

@@ -9,17 +9,19 @@
 
 struct ksm_rmap_item;
 
-
 /*
  * An entry: see block.c. It is 0, or a pointer to an rmap_item, or has KSM_ENTRY_SUM
  * and the checksum of the page. Then KSM_ENTRY_QUIET says that it has not changed, and
  * that it has no twin; KSM_ENTRY_READ is the pass in which it was read last, as far as
  * the bits go; and KSM_ENTRY_VAIN counts how often it was read then for nothing.
+ * KSM_ENTRY_UNFLUSHED says that it was read before the TLB was flushed: it may have been
+ * written since through an old TLB entry, and is to be read once more.
  */
 #define KSM_ENTRY_SUM		BIT_ULL(0)
 #define KSM_ENTRY_READ		GENMASK_ULL(7, 1)
 #define KSM_ENTRY_QUIET		BIT_ULL(8)
 #define KSM_ENTRY_VAIN		GENMASK_ULL(11, 9)
+#define KSM_ENTRY_UNFLUSHED	BIT_ULL(12)
 
 #define KSM_BLOCK_PAGES		512
 #define KSM_BLOCK_SHIFT		(PAGE_SHIFT + 9)
@@ -28,20 +30,22 @@ struct ksm_rmap_item;
 /**
  * struct ksm_block - the entries of KSM_BLOCK_PAGES pages in a row
  * @nr: how many there are
- * @room: for how many there is memory; a power of two
- * @noted: generation of the filter that knows their checksums
- * @settled: all are shared, or quiet: nothing is to be done unless pages are accessed
  * @place: which page has the entry, if there is room for one
- * @entry: one after the other
+ * @order: there is room for 1 << @order
+ * @noted: generation of the filter that knows their checksums
+ * @due: pass, modulo 256, in which entries are to be read once more
+ * @settled: all are shared, or quiet: nothing is to be done unless pages are accessed
+ * @entry: one after the other; points to @one if there is room for one
  * @one: the entry, if there is room for one
  * @present: which pages have an entry, if there is room for more
  */
 struct ksm_block {
 	u16 nr;
-	u16 room;
-	u8 noted;
-	bool settled;
 	u16 place;
+	u8 order;
+	u8 noted;
+	u8 due;
+	bool settled;
 	u64 *entry;
 	union {
 		u64 one;

@@ -4,7 +4,17 @@
 
 #include <linux/types.h>
 
-struct ksm_filter_layer;
+/**
+ * struct ksm_set - a set of checksums that errs, to one side
+ * @word: its bits; NULL if there was no memory
+ * @nr_words: length of @word
+ * @nr: how many checksums were added
+ */
+struct ksm_set {
+	u64 *word;
+	u32 nr_words;
+	unsigned long nr;
+};
 
 /**
  * struct ksm_filter - which checksums were seen more than once
@@ -13,22 +23,33 @@ struct ksm_filter_layer;
  * @wanted: those that turned out in this pass to be seen twice
  * @wanted_before: in the pass before
  * @generation: counts how often @seen was begun anew
- * @stuck: there was no memory to let a set grow
+ * @bytes: memory that the sets take
  */
 struct ksm_filter {
-	struct ksm_filter_layer *seen;
-	struct ksm_filter_layer *past;
-	struct ksm_filter_layer *wanted;
-	struct ksm_filter_layer *wanted_before;
+	struct ksm_set seen;
+	struct ksm_set past;
+	struct ksm_set wanted;
+	struct ksm_set wanted_before;
 	u8 generation;
-	bool stuck;
+	unsigned long bytes;
 };
 
 void ksm_filter_note(struct ksm_filter *filter, u64 checksum);
 void ksm_filter_note_again(struct ksm_filter *filter, u64 checksum);
 void ksm_filter_mark(struct ksm_filter *filter, u64 checksum);
 bool ksm_filter_wants(const struct ksm_filter *filter, u64 checksum);
-void ksm_filter_next(struct ksm_filter *filter, unsigned long pages);
+void ksm_filter_next(struct ksm_filter *filter, unsigned long pages, bool renew);
 void ksm_filter_clear(struct ksm_filter *filter);
+
+/**
+ * ksm_filter_wants_any() - may any two pages have the same checksum?
+ * @filter: filter
+ *
+ * Return: whether ksm_filter_wants() could be true of any.
+ */
+static inline bool ksm_filter_wants_any(const struct ksm_filter *filter)
+{
+	return filter->wanted.nr || filter->wanted_before.nr;
+}
 
 #endif /* __MM_KSM_FILTER_H */

@@ -103,11 +103,12 @@ struct ksm_rmap_item *ksm_item_alloc(void)
 
 /**
  * ksm_item_free() - free an rmap_item
- * @item: loose item
+ * @item: item that is loose, or rests
  */
 void ksm_item_free(struct ksm_rmap_item *item)
 {
-	VM_WARN_ON_ONCE(item->state != KSM_ITEM_LOOSE);
+	VM_WARN_ON_ONCE(item->state != KSM_ITEM_LOOSE &&
+			item->state != KSM_ITEM_RESTING);
 	kmem_cache_free(item_cache, item);
 }
 
@@ -300,18 +301,23 @@ void ksm_index_rekey_node(struct ksm_index *index, struct ksm_stable_node *node,
  * ksm_index_append() - note that a mapping belongs to a KSM page
  * @index: the index
  * @node: node in @index, whose page the caller has locked
- * @item: loose item with its mm set; its place and anon_vma are the
- *	caller's to set, with a reference that is now the item's
+ * @item: loose item with its mm set
+ * @place: position of the mapping within @anon_vma, in pages
+ * @anon_vma: leads to the mapping; the item gets a reference of its own
  *
  * To be called before the page is mapped there, so that no rmap walk misses it.
  * More than max_page_sharing items are accepted: a fork brings them.
  */
 void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
-		      struct ksm_rmap_item *item)
+		      struct ksm_rmap_item *item, unsigned long place,
+		      struct anon_vma *anon_vma)
 {
 	VM_WARN_ON_ONCE(item->state != KSM_ITEM_LOOSE);
-	item->state = KSM_ITEM_STABLE;
+	get_anon_vma(anon_vma);
+	item->anon_vma = anon_vma;
+	item->place = place;
 	item->node = node;
+	item->state = KSM_ITEM_STABLE;
 	hlist_add_head(&item->link, &node->items);
 	if (node->nr_items++)
 		ksm_count(&index->pages_sharing, 1);
@@ -420,7 +426,7 @@ static void make_orphan(struct ksm_index *index, struct ksm_rmap_item *item)
 	get_anon_vma(anon_vma);
 	ksm_index_detach(index, item);
 	item->mm = NULL;
-	item->state = KSM_ITEM_STABLE;
+	item->state = KSM_ITEM_ORPHAN;
 	item->node = node;
 	item->anon_vma = anon_vma;
 	hlist_add_head(&item->link, &node->orphans);
@@ -853,7 +859,7 @@ static bool validate_orphans(const struct ksm_stable_node *node)
 	struct ksm_rmap_item *orphan;
 
 	hlist_for_each_entry(orphan, &node->orphans, link) {
-		if (orphan->mm || orphan->node != node)
+		if (orphan->state != KSM_ITEM_ORPHAN || orphan->node != node)
 			return false;
 	}
 	return true;

@@ -7,6 +7,7 @@
 #include <linux/rbtree.h>
 
 #include "checksum.h"
+#include "count.h"
 #include "forest.h"
 #include "rmap.h"
 
@@ -31,35 +32,48 @@ struct ksm_key {
 	s64 nid : 16;
 };
 
+/* The longest user addresses have 57 bits, of which a page's number has no lower ones. */
+#define KSM_PLACE_BITS		52
+
 /**
  * enum ksm_item_state - where an rmap_item is
  * @KSM_ITEM_LOOSE: in no tree: just made, or its KSM page is gone
  * @KSM_ITEM_UNSTABLE: in the unstable tree, to be found by a twin
  * @KSM_ITEM_STABLE: on the list of a stable node: it maps a KSM page
+ * @KSM_ITEM_ORPHAN: on the other list of a stable node: its own mapping is gone, and its
+ *	entry too, but mappings that ksmd has not met yet are found through it
+ * @KSM_ITEM_RESTING: in no tree: a write that changed nothing broke its KSM page, and it
+ *	is not to be merged again at once
  */
 enum ksm_item_state {
 	KSM_ITEM_LOOSE,
 	KSM_ITEM_UNSTABLE,
 	KSM_ITEM_STABLE,
+	KSM_ITEM_ORPHAN,
+	KSM_ITEM_RESTING,
 };
 
 /**
  * struct ksm_rmap_item - a page of an mm that is in one of the trees
  * @mm: the mm; kept by the reference of its slot; NULL for an orphan
- * @place: number of the page in the mm, or, if stable, position of the mapping within
- *	@anon_vma, in pages
- * @state: which of these hold
- * @key: of the bytes last read, unless stable
+ * @place: number of the page in the mm, or, if stable or an orphan, position of the
+ *	mapping within @anon_vma, in pages
+ * @breaks: how often a write that changed nothing has broken the sharing lately
+ * @state: which of the others hold
+ * @clock: pass in which the page was merged, or from which on it rests
+ * @key: of the bytes last read, unless stable or an orphan
  * @anon_vma: leads to every VMA that may map the KSM page from here by fork; a
- *	reference is held while stable
+ *	reference is held while stable or an orphan
  * @rb: in the unstable tree, if unstable
- * @node: the stable node, if stable
- * @link: in @node's list, if stable
+ * @node: the stable node, if stable or an orphan
+ * @link: in one of @node's lists, if stable or an orphan
  */
 struct ksm_rmap_item {
 	struct mm_struct *mm;
-	u64 place : 62;
-	enum ksm_item_state state : 2;
+	u64 place : KSM_PLACE_BITS;
+	u64 breaks : 4;
+	enum ksm_item_state state : 3;
+	u32 clock;
 	union {
 		struct ksm_key key;
 		struct anon_vma *anon_vma;
@@ -135,7 +149,8 @@ void ksm_index_del_node(struct ksm_index *index, struct ksm_stable_node *node);
 void ksm_index_rekey_node(struct ksm_index *index, struct ksm_stable_node *node,
 			  int nid);
 void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
-		      struct ksm_rmap_item *item);
+		      struct ksm_rmap_item *item, unsigned long place,
+		      struct anon_vma *anon_vma);
 void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item);
 void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item);
 void ksm_index_del_item(struct ksm_index *index, struct ksm_rmap_item *item);
@@ -169,18 +184,8 @@ static inline bool ksm_index_validate(const struct ksm_index *index)
 #endif
 
 /**
- * ksm_count() - change a counter that others read without a lock
- * @counter: counter that nobody else changes meanwhile
- * @n: how many come; negative if they go
- */
-static inline void ksm_count(unsigned long *counter, long n)
-{
-	WRITE_ONCE(*counter, *counter + n);
-}
-
-/**
  * ksm_item_address() - where is the page of an rmap_item?
- * @item: item that is not stable
+ * @item: item that is neither stable nor an orphan
  *
  * Return: the address in the item's mm.
  */

@@ -26,12 +26,8 @@ static void append(struct ksm_index *index, struct ksm_stable_node *node,
 		   struct ksm_rmap_item *item, struct vm_area_struct *vma,
 		   struct anon_vma *anon_vma)
 {
-	unsigned long place = linear_page_index(vma, ksm_item_address(item));
-
-	ksm_index_append(index, node, item);
-	get_anon_vma(anon_vma);
-	item->anon_vma = anon_vma;
-	item->place = place;
+	ksm_index_append(index, node, item,
+			 linear_page_index(vma, ksm_item_address(item)), anon_vma);
 }
 
 /**

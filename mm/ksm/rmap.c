@@ -150,7 +150,7 @@ static struct ksm_rmap_item *next_anchor(struct ksm_stable_node *node,
 {
 	struct hlist_node *next = item ? item->link.next : node->items.first;
 
-	if (!next && (!item || item->mm))
+	if (!next && (!item || item->state != KSM_ITEM_ORPHAN))
 		next = node->orphans.first;
 	return hlist_entry_safe(next, struct ksm_rmap_item, link);
 }

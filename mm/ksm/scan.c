@@ -99,7 +99,6 @@ static void batch_begin(struct ksm_batch *b, struct ksm_mm_slot *slot,
 	b->blocks = (struct xa_state)__XA_STATE(&slot->blocks, 0, 0, 0);
 }
 
-/* A full block is as good as laid out. */
 static void open_block(struct ksm_domain *d, unsigned long address)
 {
 	struct ksm_batch *b = d->scanner.batch;
@@ -109,12 +108,7 @@ static void open_block(struct ksm_domain *d, unsigned long address)
 	b->had = block ? block->nr : 0;
 	b->turn = ksm_has_turn(d, address);
 	b->flat = b->room;
-	if (b->had == KSM_BLOCK_PAGES) {
-		b->flat = block->entry;
-		bitmap_fill(b->used, KSM_BLOCK_PAGES);
-	} else {
-		ksm_block_unpack(block, b->used, b->flat);
-	}
+	ksm_block_unpack(block, b->used, b->flat);
 	bitmap_zero(b->found, KSM_BLOCK_PAGES);
 	bitmap_zero(b->unread, KSM_BLOCK_PAGES);
 	bitmap_zero(b->waiting, KSM_BLOCK_PAGES);
@@ -426,8 +420,7 @@ static bool block_is_wanted(const struct ksm_filter *filter,
 static bool is_at_rest(const struct ksm_filter *filter, const struct ksm_block *block)
 {
 	return block->settled && block->noted == filter->generation &&
-	       ((!filter->wanted && !filter->wanted_before) ||
-		!block_is_wanted(filter, block));
+	       (!ksm_filter_wants_any(filter) || !block_is_wanted(filter, block));
 }
 
 /*
@@ -798,10 +791,17 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 	}
 }
 
-/* Pages that are known by their checksums, and not by a KSM page. */
-static unsigned long unshared_pages(const struct ksm_domain *d)
+/* Pages whose checksums the filter knows, or may come to know in this pass. */
+static unsigned long filter_pages(struct ksm_domain *d)
 {
-	return d->nr_pages - min(d->nr_pages, d->index.pages_shared + d->index.pages_sharing);
+	unsigned long pages = 0;
+	struct ksm_mm_slot *slot;
+
+	spin_lock(&d->slots.lock);
+	list_for_each_entry(slot, &d->slots.list, slot.mm_node)
+		pages += get_mm_counter(slot->slot.mm, MM_ANONPAGES);
+	spin_unlock(&d->slots.lock);
+	return pages;
 }
 
 static void begin_filter(struct ksm_domain *d)
@@ -809,7 +809,7 @@ static void begin_filter(struct ksm_domain *d)
 	struct ksm_scanner *s = &d->scanner;
 	bool zero_pages = READ_ONCE(d->zero_pages);
 
-	ksm_filter_next(&s->filter, unshared_pages(d));
+	ksm_filter_next(&s->filter, filter_pages(d), false);
 	if (zero_pages && !s->zero_pages)
 		ksm_filter_mark(&s->filter, ksm_checksum_of_zero());
 	s->zero_pages = zero_pages;
@@ -914,8 +914,6 @@ static void close_block(struct ksm_batch *b)
 		return;
 	if (b->nr || b->dropped || !block->settled)
 		block->settled = is_settled(b);
-	if (b->flat == block->entry && !b->lost)
-		return;
 	ksm_block_pack(block, b->used, b->flat);
 	ksm_block_tidy(&b->slot->blocks, b->base);
 }

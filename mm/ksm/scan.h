@@ -45,9 +45,9 @@ struct ksm_visit {
  * struct ksm_batch - pages of one block that a step of the scan looks at
  * @slot: slot of the mm
  * @base: address of the first page of the block
- * @flat: the block's entries, laid out: in @room, or in the block if it is full
- * @room: room to lay them out, all zero between two steps; those of the block are out
- *	of date meanwhile
+ * @flat: the block's entries, laid out in @room; those of the block are out of date
+ *	meanwhile
+ * @room: room to lay them out, all zero between two steps
  * @used: which entries may be other than zero
  * @had: how many entries the block had
  * @known: how many of them were found to have a page

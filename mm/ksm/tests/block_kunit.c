@@ -113,7 +113,8 @@ static void a_checksum_comes_back_from_its_entry(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, ksm_entry_sum(ksm_sum_entry(checksum) |
 						    KSM_ENTRY_QUIET |
 						    KSM_ENTRY_READ |
-						    KSM_ENTRY_VAIN),
+						    KSM_ENTRY_VAIN |
+						    KSM_ENTRY_UNFLUSHED),
 				checksum);
 	}
 }
@@ -148,8 +149,8 @@ static void a_page_alone_takes_no_more_than_a_head(struct kunit *test)
 	f->model[0][77] = ksm_sum_entry(5);
 	store(test, 0, 1);
 	expect_model(test, 0);
-	KUNIT_EXPECT_EQ(test, ksm_block_find(&f->blocks, address_of(0))->room, 1);
-	KUNIT_EXPECT_LE(test, sizeof(struct ksm_block), 32);
+	KUNIT_EXPECT_EQ(test, ksm_block_find(&f->blocks, address_of(0))->order, 0);
+	KUNIT_EXPECT_LE(test, sizeof(struct ksm_block), 24);
 }
 
 static void a_page_alone_can_move(struct kunit *test)
@@ -179,7 +180,7 @@ static void company_comes_and_goes(struct kunit *test)
 	memset(&f->model[0][77], 0, 3 * sizeof(u64));
 	store(test, 0, 0);
 	expect_model(test, 0);
-	KUNIT_EXPECT_EQ(test, ksm_block_find(&f->blocks, address_of(0))->room, 1);
+	KUNIT_EXPECT_EQ(test, ksm_block_find(&f->blocks, address_of(0))->order, 0);
 }
 
 static void what_is_reserved_in_vain_does_no_harm(struct kunit *test)
@@ -191,7 +192,7 @@ static void what_is_reserved_in_vain_does_no_harm(struct kunit *test)
 	f->model[0][77] = ksm_sum_entry(5);
 	store(test, 0, 9);
 	expect_model(test, 0);
-	KUNIT_EXPECT_EQ(test, ksm_block_find(&f->blocks, address_of(0))->room, 1);
+	KUNIT_EXPECT_EQ(test, ksm_block_find(&f->blocks, address_of(0))->order, 0);
 }
 
 static void a_block_shrinks_when_pages_go(struct kunit *test)
@@ -205,7 +206,7 @@ static void a_block_shrinks_when_pages_go(struct kunit *test)
 	memset(f->model[0] + 2, 0, sizeof(f->model[0]) - 2 * sizeof(u64));
 	store(test, 0, 0);
 	expect_model(test, 0);
-	KUNIT_EXPECT_EQ(test, ksm_block_find(&f->blocks, address_of(0))->room, 2);
+	KUNIT_EXPECT_EQ(test, ksm_block_find(&f->blocks, address_of(0))->order, 1);
 }
 
 static void an_empty_block_is_gone(struct kunit *test)

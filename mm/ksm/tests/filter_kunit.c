@@ -15,17 +15,23 @@
 /* As many suspects among pages without a twin, in percent. */
 #define MAX_ERRORS	6
 
+/* A pass begins that NR_PAGES pages may come in. */
 static int filter_test_init(struct kunit *test)
 {
 	test->priv = kunit_kzalloc(test, sizeof(struct ksm_filter), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, test->priv);
+	ksm_filter_next(test->priv, NR_PAGES, false);
 	return 0;
 }
 
 static void filter_test_exit(struct kunit *test)
 {
-	if (test->priv)
-		ksm_filter_clear(test->priv);
+	struct ksm_filter *filter = test->priv;
+
+	if (!filter)
+		return;
+	ksm_filter_clear(filter);
+	KUNIT_EXPECT_EQ(test, filter->bytes, 0);
 }
 
 /* A checksum that differs from those of all other numbers, by chance. */
@@ -48,15 +54,20 @@ static void note(struct kunit *test, u32 from, u32 to)
 }
 
 /* A pass begins, and comes by at all pages. */
-static void next_pass(struct kunit *test, u32 pages)
+static void begin_pass(struct kunit *test, u32 pages, bool renew)
 {
 	struct ksm_filter *filter = test->priv;
 	u8 generation = filter->generation;
 	u32 i;
 
-	ksm_filter_next(filter, pages);
+	ksm_filter_next(filter, pages, renew);
 	for (i = 0; filter->generation != generation && i < pages; i++)
 		ksm_filter_note_again(filter, checksum_of(i));
+}
+
+static void next_pass(struct kunit *test, u32 pages)
+{
+	begin_pass(test, pages, false);
 }
 
 /* How many of these may have a twin? */
@@ -114,8 +125,7 @@ static void a_twin_is_noticed_during_a_renewal(struct kunit *test)
 
 	note(test, 0, NR_PAGES);
 	generation = filter->generation;
-	ksm_filter_next(filter, NR_PAGES);
-	/* It had been too small. */
+	ksm_filter_next(filter, NR_PAGES, true);
 	KUNIT_ASSERT_NE(test, filter->generation, generation);
 	for (i = 0; i < NR_PAGES / 2; i++)
 		ksm_filter_note_again(filter, checksum_of(i));
@@ -145,12 +155,38 @@ static void it_is_renewed_when_pages_have_changed(struct kunit *test)
 			NR_PAGES * MAX_ERRORS / 100);
 }
 
-static void it_grows_within_a_pass_and_forgets_nothing(struct kunit *test)
+/* Two pages are known, and that they are equal was missed. */
+static void a_renewal_finds_what_was_missed(struct kunit *test)
 {
-	/* Many times what an empty filter has room for. */
-	note(test, 0, 10 * NR_PAGES);
-	note(test, 0, 10 * NR_PAGES);
-	KUNIT_EXPECT_EQ(test, suspects(test, 0, 10 * NR_PAGES), 10 * NR_PAGES);
+	struct ksm_filter *filter = test->priv;
+
+	note(test, 0, NR_PAGES);
+	next_pass(test, NR_PAGES);
+	next_pass(test, NR_PAGES);
+	KUNIT_ASSERT_EQ(test, suspects(test, 0, NR_PAGES), 0);
+	begin_pass(test, NR_PAGES, true);
+	ksm_filter_note_again(filter, checksum_of(5));
+	KUNIT_EXPECT_EQ(test, suspects(test, 5, 6), 1);
+}
+
+static void more_than_expected_err_more_and_miss_nothing(struct kunit *test)
+{
+	u32 from = 10 * NR_PAGES;
+
+	note(test, 0, NR_PAGES);
+	next_pass(test, NR_PAGES);
+	/* Full, by half of what comes; then twice as many are in it as it was made for. */
+	note(test, from, from + 3 * NR_PAGES);
+	KUNIT_EXPECT_LE(test, suspects(test, from, from + 3 * NR_PAGES), 3 * NR_PAGES / 5);
+	note(test, from, from + 3 * NR_PAGES);
+	KUNIT_EXPECT_EQ(test, suspects(test, from, from + 3 * NR_PAGES), 3 * NR_PAGES);
+	/* The next pass knows better. */
+	next_pass(test, 5 * NR_PAGES);
+	next_pass(test, 5 * NR_PAGES);
+	next_pass(test, 5 * NR_PAGES);
+	note(test, from, from + NR_PAGES);
+	KUNIT_EXPECT_LE(test, suspects(test, from, from + NR_PAGES),
+			NR_PAGES * MAX_ERRORS / 100);
 }
 
 static void what_was_marked_is_a_suspect_for_two_passes(struct kunit *test)
@@ -163,16 +199,30 @@ static void what_was_marked_is_a_suspect_for_two_passes(struct kunit *test)
 }
 
 /* As if memory had been refused. */
-static void without_room_it_errs_to_the_safe_side(struct kunit *test)
+static void without_memory_it_errs_to_the_safe_side(struct kunit *test)
 {
 	struct ksm_filter *filter = test->priv;
 
+	ksm_filter_clear(filter);
 	note(test, 0, 1);
-	ksm_filter_mark(filter, checksum_of(0));
-	filter->stuck = true;
+	KUNIT_EXPECT_EQ(test, suspects(test, 0, 1), 0);
+	/* As little as is always left. */
+	ksm_filter_next(filter, 0, false);
 	note(test, 0, 10 * NR_PAGES);
 	note(test, 0, 10 * NR_PAGES);
 	KUNIT_EXPECT_EQ(test, suspects(test, 0, 10 * NR_PAGES), 10 * NR_PAGES);
+}
+
+/* Allocations are for the start of a pass. */
+static void notes_and_marks_take_no_memory(struct kunit *test)
+{
+	struct ksm_filter *filter = test->priv;
+	unsigned long bytes = filter->bytes;
+
+	KUNIT_EXPECT_GE(test, bytes, 2 * NR_PAGES);
+	note(test, 0, 10 * NR_PAGES);
+	note(test, 0, 10 * NR_PAGES);
+	KUNIT_EXPECT_EQ(test, filter->bytes, bytes);
 }
 
 static struct kunit_case filter_test_cases[] = {
@@ -181,9 +231,11 @@ static struct kunit_case filter_test_cases[] = {
 	KUNIT_CASE(a_twin_is_noticed_many_passes_later),
 	KUNIT_CASE(a_twin_is_noticed_during_a_renewal),
 	KUNIT_CASE(it_is_renewed_when_pages_have_changed),
-	KUNIT_CASE(it_grows_within_a_pass_and_forgets_nothing),
+	KUNIT_CASE(a_renewal_finds_what_was_missed),
+	KUNIT_CASE(more_than_expected_err_more_and_miss_nothing),
 	KUNIT_CASE(what_was_marked_is_a_suspect_for_two_passes),
-	KUNIT_CASE(without_room_it_errs_to_the_safe_side),
+	KUNIT_CASE(without_memory_it_errs_to_the_safe_side),
+	KUNIT_CASE(notes_and_marks_take_no_memory),
 	{}
 };
 
