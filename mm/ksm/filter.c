@@ -165,12 +165,16 @@ bool ksm_filter_wants(const struct ksm_filter *filter, u64 checksum)
 	       set_has(&filter->wanted_before, checksum);
 }
 
-/* Full, too small for what may come, much too large, or incomplete for want of memory. */
+/*
+ * Nearly full, so that it might have to take too many in this pass; too small for what may
+ * come; much too large; or incomplete for want of memory.
+ */
 static bool needs_renewal(const struct ksm_filter *filter, unsigned long pages)
 {
 	unsigned long room = room_of(&filter->seen);
 
-	return !filter->wanted_before.word || filter->seen.nr > room || pages > room ||
+	return !filter->wanted_before.word || filter->seen.nr > room / 4 * 3 ||
+	       pages > room ||
 	       room / 4 > SPARE * pages + MIN_WORDS * KEYS_PER_WORD;
 }
 
