@@ -22,12 +22,10 @@
 
 #include <linux/bitmap.h>
 #include <linux/log2.h>
-#include <linux/slab.h>
 #include <linux/string.h>
 
 #include "block.h"
-
-#define BLOCK_GFP	(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
+#include "memory.h"
 
 static struct kmem_cache *block_cache;
 
@@ -117,8 +115,8 @@ static void free_arrays(struct ksm_block *block)
 /* Entries move to an array for more than one, if there is memory for it. */
 static bool resize(struct ksm_block *block, unsigned int order)
 {
-	u64 *entry = kmalloc_array(1U << order, sizeof(*entry), BLOCK_GFP);
-	unsigned long *present = bitmap_alloc(KSM_BLOCK_PAGES, BLOCK_GFP);
+	u64 *entry = kmalloc_array(1U << order, sizeof(*entry), KSM_GFP);
+	unsigned long *present = bitmap_alloc(KSM_BLOCK_PAGES, KSM_GFP);
 
 	if (!entry || !present) {
 		kfree(entry);
@@ -225,13 +223,13 @@ struct ksm_block *ksm_block_find(struct xarray *blocks, unsigned long address)
 static struct ksm_block *block_make(struct xarray *blocks,
 				    unsigned long address)
 {
-	struct ksm_block *block = kmem_cache_zalloc(block_cache, BLOCK_GFP);
+	struct ksm_block *block = kmem_cache_zalloc(block_cache, KSM_GFP);
 	void *old;
 
 	if (!block)
 		return NULL;
 	block->entry = &block->one;
-	old = xa_store(blocks, address >> KSM_BLOCK_SHIFT, block, BLOCK_GFP);
+	old = xa_store(blocks, address >> KSM_BLOCK_SHIFT, block, KSM_GFP);
 	if (!xa_is_err(old))
 		return block;
 	kmem_cache_free(block_cache, block);

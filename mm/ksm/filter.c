@@ -23,12 +23,10 @@
 
 #include <linux/math64.h>
 #include <linux/minmax.h>
-#include <linux/mm.h>
-#include <linux/slab.h>
 
 #include "checksum.h"
-#include "count.h"
 #include "filter.h"
+#include "memory.h"
 
 /* Four of 64 bits for a checksum: with eight checksums a word, 3 % err, with four 0.5 %. */
 #define KEYS_PER_WORD	8
@@ -44,9 +42,6 @@
  */
 #define WANTED_SHARE	4
 
-/* Not worth fighting for; of these flags, these are what vmalloc() knows. */
-#define FILTER_GFP	(GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
-
 static long set_bytes(const struct ksm_set *set)
 {
 	return ksm_size_of(set->word, set->nr_words * sizeof(*set->word));
@@ -60,7 +55,7 @@ static struct ksm_set set_alloc(struct ksm_filter *filter, unsigned long keys)
 
 	do {
 		words = max(words, MIN_WORDS);
-		set.word = kvcalloc(words, sizeof(*set.word), FILTER_GFP);
+		set.word = kvcalloc(words, sizeof(*set.word), KSM_ARRAY_GFP);
 	} while (!set.word && words > MIN_WORDS && (words /= 2));
 	set.nr_words = set.word ? words : 0;
 	ksm_count(&filter->bytes, set_bytes(&set));

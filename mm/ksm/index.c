@@ -14,13 +14,19 @@
  * stand last, so that a search begins with one that has room. Pages with
  * different bytes and equal checksums are legal too, and harmless: a search
  * compares bytes with a few candidates and then gives up.
+ *
+ * In one tree of a million nodes, a search comes by at twenty of them, most of which no
+ * cache holds; finding the twin of a page then takes longer than comparing bytes with
+ * it. So either tree is in many parts, and the upper bits of a checksum tell which is
+ * the right one. Other than in a hash table, checksums that somebody chose so that they
+ * meet in one place make a tree there, not a list.
  */
 
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/prefetch.h>
 #include <linux/rmap.h>
 #include <linux/sched.h>
-#include <linux/slab.h>
 
 #include <trace/events/ksm.h>
 
@@ -38,8 +44,8 @@
  */
 #define KSM_MAX_VMAS	64
 
-/* A page can be merged another time: memory is not fought for. */
-#define KSM_GFP	(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
+/* The trees are in one part for so many pages of memory. */
+#define KSM_PAGES_PER_TREE	64
 
 static struct kmem_cache *node_cache;
 static struct kmem_cache *item_cache;
@@ -80,11 +86,45 @@ void __init ksm_index_slab_free(void)
 void ksm_index_init(struct ksm_index *index, int max_sharing)
 {
 	*index = (struct ksm_index) {
+		.trees		= &index->single,
 		.max_sharing	= max_sharing,
 	};
-	ksm_forest_init(&index->stable);
-	ksm_forest_init(&index->unstable);
 	INIT_LIST_HEAD(&index->watch);
+}
+
+/* How much memory the trees take. */
+static long trees_bytes(const struct ksm_index *index)
+{
+	if (index->trees == &index->single)
+		return 0;
+	return ksm_size_of(index->trees, sizeof(*index->trees) << index->bits);
+}
+
+/**
+ * ksm_index_fit() - have as many trees as it takes, if it is empty
+ * @index: the index; domain->lock is held, as for all functions here
+ * @used: there is something to merge
+ *
+ * To be called at the start of a pass, and when nothing is offered any more. Without
+ * memory, everything stays as it is.
+ */
+void ksm_index_fit(struct ksm_index *index, bool used)
+{
+	unsigned int bits = used ? ilog2(totalram_pages() / KSM_PAGES_PER_TREE) : 0;
+	struct ksm_trees *trees = &index->single;
+
+	if (bits == index->bits || index->nr_nodes || index->nr_waiting)
+		return;
+	if (bits)
+		trees = kvcalloc(1UL << bits, sizeof(*trees), KSM_ARRAY_GFP);
+	if (!trees)
+		return;
+	ksm_count(&index->bytes, -trees_bytes(index));
+	if (index->bits)
+		kvfree(index->trees);
+	index->trees = trees;
+	index->bits = bits;
+	ksm_count(&index->bytes, trees_bytes(index));
 }
 
 /**
@@ -224,49 +264,52 @@ static void watch_node(struct ksm_index *index, struct ksm_stable_node *node)
 		list_add(&node->watch, &index->watch);
 }
 
-static void plant_node(struct ksm_index *index, struct ksm_stable_node *node)
+static struct ksm_trees *trees_of(const struct ksm_index *index, u64 checksum)
 {
-	ksm_count(&index->stable.nr, 1);
-	rb_add(&node->rb, ksm_forest_tree(&index->stable, node->key.checksum),
-	       stable_less);
+	return &index->trees[checksum >> (KSM_CHECKSUM_BITS - index->bits)];
 }
 
-static void uproot_node(struct ksm_index *index, struct ksm_stable_node *node)
+static void insert_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
-	ksm_count(&index->stable.nr, -1);
-	rb_erase(&node->rb, ksm_forest_tree(&index->stable, node->key.checksum));
+	ksm_count(&index->nr_nodes, 1);
+	rb_add(&node->rb, &trees_of(index, node->key.checksum)->stable, stable_less);
 }
 
-static void plant_item(struct ksm_index *index, struct ksm_rmap_item *item)
+static void erase_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
-	ksm_count(&index->unstable.nr, 1);
-	rb_add(&item->rb, ksm_forest_tree(&index->unstable, item->key.checksum),
-	       unstable_less);
+	ksm_count(&index->nr_nodes, -1);
+	rb_erase(&node->rb, &trees_of(index, node->key.checksum)->stable);
 }
 
-static void uproot_item(struct ksm_index *index, struct ksm_rmap_item *item)
+static void insert_item(struct ksm_index *index, struct ksm_rmap_item *item)
 {
-	ksm_count(&index->unstable.nr, -1);
-	rb_erase(&item->rb, ksm_forest_tree(&index->unstable, item->key.checksum));
+	ksm_count(&index->nr_waiting, 1);
+	rb_add(&item->rb, &trees_of(index, item->key.checksum)->unstable, unstable_less);
+}
+
+static void erase_item(struct ksm_index *index, struct ksm_rmap_item *item)
+{
+	ksm_count(&index->nr_waiting, -1);
+	rb_erase(&item->rb, &trees_of(index, item->key.checksum)->unstable);
 }
 
 /**
  * ksm_index_add_node() - enter a KSM page
- * @index: the index; domain->lock is held, as for all functions here
+ * @index: the index
  * @node: node with its key set, in no index
  */
 void ksm_index_add_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
 	node->full = node->nr_items >= index->max_sharing;
-	plant_node(index, node);
+	insert_node(index, node);
 	count_dups(index, node, 1);
 	watch_node(index, node);
 }
 
-static void erase_node(struct ksm_index *index, struct ksm_stable_node *node)
+static void remove_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
 	count_dups(index, node, -1);
-	uproot_node(index, node);
+	erase_node(index, node);
 	list_del_init(&node->watch);
 }
 
@@ -276,9 +319,9 @@ static void settle_node(struct ksm_index *index, struct ksm_stable_node *node)
 	bool full = node->nr_items >= index->max_sharing;
 
 	if (full != node->full) {
-		uproot_node(index, node);
+		erase_node(index, node);
 		node->full = full;
-		plant_node(index, node);
+		insert_node(index, node);
 	}
 	watch_node(index, node);
 }
@@ -292,7 +335,7 @@ static void settle_node(struct ksm_index *index, struct ksm_stable_node *node)
 void ksm_index_rekey_node(struct ksm_index *index, struct ksm_stable_node *node,
 			  int nid)
 {
-	erase_node(index, node);
+	remove_node(index, node);
 	node->key.nid = nid;
 	ksm_index_add_node(index, node);
 }
@@ -387,7 +430,7 @@ void ksm_index_del_node(struct ksm_index *index, struct ksm_stable_node *node)
 	}
 	free_orphans(node);
 	trace_ksm_remove_ksm_page(node->kpfn);
-	erase_node(index, node);
+	remove_node(index, node);
 	ksm_node_free(node);
 }
 
@@ -413,7 +456,7 @@ static bool retire_node(struct ksm_index *index, struct ksm_stable_node *node,
 void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item)
 {
 	VM_WARN_ON_ONCE(item->state != KSM_ITEM_LOOSE);
-	plant_item(index, item);
+	insert_item(index, item);
 	item->state = KSM_ITEM_UNSTABLE;
 }
 
@@ -462,7 +505,7 @@ static void unlock_node(struct ksm_index *index, struct ksm_stable_node *node,
 void ksm_index_del_item(struct ksm_index *index, struct ksm_rmap_item *item)
 {
 	VM_WARN_ON_ONCE(item->state != KSM_ITEM_UNSTABLE);
-	uproot_item(index, item);
+	erase_item(index, item);
 	item->state = KSM_ITEM_LOOSE;
 }
 
@@ -516,14 +559,13 @@ int ksm_index_free_item(struct ksm_index *index, struct ksm_rmap_item *item,
 static struct rb_node *find_stable(const struct ksm_index *index,
 				   const struct ksm_key *key)
 {
-	return rb_find_first(key, ksm_forest_tree(&index->stable, key->checksum),
-			     stable_cmp);
+	return rb_find_first(key, &trees_of(index, key->checksum)->stable, stable_cmp);
 }
 
 static struct rb_node *find_unstable(const struct ksm_index *index,
 				     const struct ksm_key *key)
 {
-	return rb_find_first(key, ksm_forest_tree(&index->unstable, key->checksum),
+	return rb_find_first(key, &trees_of(index, key->checksum)->unstable,
 			     unstable_cmp);
 }
 
@@ -606,8 +648,8 @@ struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,
  */
 void ksm_index_put_behind(struct ksm_index *index, struct ksm_stable_node *node)
 {
-	uproot_node(index, node);
-	plant_node(index, node);
+	erase_node(index, node);
+	insert_node(index, node);
 }
 
 /* The next item with the key but one, or the first if @after is NULL. */
@@ -638,11 +680,14 @@ static struct ksm_rmap_item *next_waiting(struct ksm_index *index,
  */
 void ksm_index_expect(const struct ksm_index *index, u64 checksum, bool soon)
 {
-	struct rb_root *stable = ksm_forest_tree(&index->stable, checksum);
-	struct rb_root *unstable = ksm_forest_tree(&index->unstable, checksum);
+	const struct ksm_trees *trees = trees_of(index, checksum);
 
-	prefetch(soon ? (void *)stable->rb_node : stable);
-	prefetch(soon ? (void *)unstable->rb_node : unstable);
+	if (!soon) {
+		prefetch(trees);
+		return;
+	}
+	prefetch(trees->stable.rb_node);
+	prefetch(trees->unstable.rb_node);
 }
 
 /**
@@ -726,8 +771,8 @@ struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 		}
 		if (found)
 			put_page(found);
-		uproot_item(index, twin);
-		plant_item(index, twin);
+		erase_item(index, twin);
+		insert_item(index, twin);
 	}
 	return NULL;
 }
@@ -745,29 +790,6 @@ static void prune_orphans(struct ksm_index *index, struct ksm_stable_node *node,
 		cond_resched();
 	}
 	watch_node(index, node);
-}
-
-static u64 stable_checksum(const struct rb_node *rb)
-{
-	return rb_stable(rb)->key.checksum;
-}
-
-static u64 unstable_checksum(const struct rb_node *rb)
-{
-	return rb_unstable(rb)->key.checksum;
-}
-
-/**
- * ksm_index_fit() - have trees of the right size
- * @index: the index
- *
- * To be called now and then, with no lock held but domain->lock. May allocate memory,
- * and frees it when the index has become empty.
- */
-void ksm_index_fit(struct ksm_index *index)
-{
-	ksm_forest_fit(&index->stable, stable_checksum, stable_less);
-	ksm_forest_fit(&index->unstable, unstable_checksum, unstable_less);
 }
 
 /**
@@ -793,12 +815,16 @@ void ksm_index_prune(struct ksm_index *index)
 	}
 }
 
-/* The tree in its order: to be asked for the next before a node is given up. */
+/* In the order of keys: to be asked for the next before a node is given up. */
 static struct ksm_stable_node *node_after(const struct ksm_index *index,
 					  const struct ksm_stable_node *node)
 {
-	return rb_stable(ksm_forest_next(&index->stable, node ? &node->rb : NULL,
-					 node ? node->key.checksum : 0));
+	struct ksm_trees *trees = trees_of(index, node ? node->key.checksum : 0);
+	struct rb_node *next = node ? rb_next(&node->rb) : rb_first(&trees->stable);
+
+	while (!next && ++trees < index->trees + (1UL << index->bits))
+		next = rb_first(&trees->stable);
+	return rb_stable(next);
 }
 
 /**
@@ -913,25 +939,27 @@ static bool validate_stable(const struct ksm_index *index,
 		cond_resched();
 	}
 	count_chain(c, run);
-	return nr == index->stable.nr;
+	return nr == index->nr_nodes;
 }
 
 static bool validate_unstable(const struct ksm_index *index)
 {
+	const struct ksm_trees *trees, *end = index->trees + (1UL << index->bits);
 	struct rb_node *rb, *prev = NULL;
 	unsigned long nr = 0;
 
-	while ((rb = ksm_forest_next(&index->unstable, prev,
-				     prev ? unstable_checksum(prev) : 0))) {
-		if (prev && unstable_less(rb, prev))
-			return false;
-		if (rb_unstable(rb)->state != KSM_ITEM_UNSTABLE)
-			return false;
-		prev = rb;
-		nr++;
+	for (trees = index->trees; trees < end; trees++) {
+		for (rb = rb_first(&trees->unstable); rb; rb = rb_next(rb)) {
+			if (prev && unstable_less(rb, prev))
+				return false;
+			if (rb_unstable(rb)->state != KSM_ITEM_UNSTABLE)
+				return false;
+			prev = rb;
+			nr++;
+		}
 		cond_resched();
 	}
-	return nr == index->unstable.nr;
+	return nr == index->nr_waiting;
 }
 
 /**

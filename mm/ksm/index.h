@@ -7,8 +7,7 @@
 #include <linux/rbtree.h>
 
 #include "checksum.h"
-#include "count.h"
-#include "forest.h"
+#include "memory.h"
 #include "rmap.h"
 
 struct anon_vma;
@@ -116,30 +115,49 @@ struct ksm_stable_node {
 };
 
 /**
- * struct ksm_index - from a checksum to a page
+ * struct ksm_trees - the part of an index for checksums with the same upper bits
  * @stable: stable nodes, by key, then full ones last
  * @unstable: rmap_items of unchanged pages without a twin, by key
+ */
+struct ksm_trees {
+	struct rb_root stable;
+	struct rb_root unstable;
+};
+
+/**
+ * struct ksm_index - from a checksum to a page
+ * @trees: all of them
+ * @bits: how many upper bits of a checksum choose its trees
+ * @single: the trees, if there is no need for more
+ * @nr_nodes: stable nodes
+ * @nr_waiting: rmap_items in the unstable trees
  * @watch: stable nodes that may have lost their page unnoticed
  * @max_sharing: how many items fill a stable node
  * @pages_shared: stable nodes that have items
  * @pages_sharing: items on stable nodes beyond the first of each
  * @chains: keys that have more than one stable node
  * @dups: stable nodes of those keys
+ * @bytes: memory that @trees, stable nodes and rmap_items take
  */
 struct ksm_index {
-	struct ksm_forest stable;
-	struct ksm_forest unstable;
+	struct ksm_trees *trees;
+	unsigned int bits;
+	struct ksm_trees single;
+	unsigned long nr_nodes;
+	unsigned long nr_waiting;
 	struct list_head watch;
 	int max_sharing;
 	unsigned long pages_shared;
 	unsigned long pages_sharing;
 	unsigned long chains;
 	unsigned long dups;
+	unsigned long bytes;
 };
 
 int ksm_index_slab_init(void);
 void ksm_index_slab_free(void);
 void ksm_index_init(struct ksm_index *index, int max_sharing);
+void ksm_index_fit(struct ksm_index *index, bool used);
 struct ksm_rmap_item *ksm_item_alloc(void);
 void ksm_item_free(struct ksm_rmap_item *item);
 struct ksm_stable_node *ksm_node_alloc(void);
@@ -168,7 +186,6 @@ struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 					  struct ksm_rmap_item *except,
 					  struct page *page,
 					  struct page **twin_page);
-void ksm_index_fit(struct ksm_index *index);
 void ksm_index_prune(struct ksm_index *index);
 void ksm_index_prune_range(struct ksm_index *index, unsigned long start_pfn,
 			   unsigned long end_pfn);

@@ -16,7 +16,6 @@
  *	block.c		what is known of each page, in eight bytes
  *	filter.c	has a checksum been seen twice?
  *	index.c		stable and unstable tree: from a checksum to a twin
- *	forest.c	a tree in many parts
  *	join.c		what a KSM page is made of, and who joins it
  *	merge.c		from equal pages to one, in the page table
  *	unmerge.c	and back, by copying

@@ -165,7 +165,7 @@ static int unmerge_all(struct ksm_domain *d)
 	}
 	/* A page that is mapped by an mm in the midst of its exit is left. */
 	ksm_index_clear(&d->index);
-	ksm_index_fit(&d->index);
+	ksm_index_fit(&d->index, false);
 	ksm_filter_clear(&d->scanner.filter);
 	WRITE_ONCE(d->scanner.passes, 0);
 	return 0;

@@ -665,7 +665,6 @@ bool ksm_pass(struct ksm_domain *d, unsigned int nr_pages)
 		cond_resched();
 		if (!ksm_scan_begin(d, budget))
 			return true;
-		ksm_index_fit(&d->index);
 		read_batch(d, d->scanner.batch);
 		visit_batch(d, d->scanner.batch);
 		budget -= min_t(u64, ksm_scan_end(d), budget);

@@ -824,6 +824,7 @@ static struct ksm_mm_slot *begin_pass(struct ksm_domain *d)
 	/* A page in a per-CPU batch has a reference too many to be merged. */
 	lru_add_drain_all();
 	ksm_index_prune(&d->index);
+	ksm_index_fit(&d->index, true);
 	begin_filter(d);
 	ksm_advisor_begin(&d->advisor, ktime_get_ns(),
 			  task_sched_runtime(current));
@@ -848,10 +849,11 @@ static void end_pass(struct ksm_domain *d)
 	trace_ksm_stop_scan(d->scanner.passes, d->nr_pages);
 	ksm_count(&d->scanner.passes, 1);
 	take_advice(d);
-	ksm_index_fit(&d->index);
 	/* ksmd may sleep for long now. */
-	if (list_empty(&d->slots.list))
+	if (list_empty(&d->slots.list)) {
 		ksm_filter_clear(&d->scanner.filter);
+		ksm_index_fit(&d->index, false);
+	}
 }
 
 /**

@@ -137,7 +137,7 @@ KSM_KNOB(advisor_target_scan_time, ksm_domain.advisor.target_seconds,
 /* Pages without a twin, whether or not an rmap_item waits for one. */
 static unsigned long pages_unshared(void)
 {
-	return READ_ONCE(ksm_domain.index.unstable.nr) +
+	return READ_ONCE(ksm_domain.index.nr_waiting) +
 	       READ_ONCE(ksm_domain.nr_quiet);
 }
 
@@ -174,7 +174,7 @@ static ssize_t general_profit_show(struct kobject *kobj,
 	struct ksm_index *index = &ksm_domain.index;
 	unsigned long sharing = READ_ONCE(index->pages_sharing);
 	unsigned long items = READ_ONCE(index->pages_shared) + sharing +
-			      READ_ONCE(index->unstable.nr);
+			      READ_ONCE(index->nr_waiting);
 
 	return sysfs_emit(buf, "%ld\n",
 			  ksm_profit(sharing + atomic_long_read(&ksm_zero_pages),

@@ -22,7 +22,6 @@
 #define NR_NIDS		2
 #define MAX_SHARING	4
 #define NR_STEPS	20000
-#define FIT_STEPS	50
 
 /**
  * struct fixture - an index and what a test puts into it
@@ -54,6 +53,7 @@ static int index_test_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, f->mm);
 	atomic_set(&f->anon_vma.refcount, 1 << 20);
 	ksm_index_init(&f->index, MAX_SHARING);
+	ksm_index_fit(&f->index, true);
 	for (i = 0; i < NR_ITEMS; i++) {
 		f->item[i].mm = f->mm;
 		f->item[i].place = i + 1;
@@ -76,15 +76,14 @@ static void index_test_exit(struct kunit *test)
 	for (i = 0; i < NR_ITEMS; i++)
 		if (f->waiting[i])
 			ksm_index_del_item(&f->index, &f->item[i]);
-	ksm_index_fit(&f->index);
-	KUNIT_EXPECT_EQ(test, f->index.stable.bits, 0);
-	KUNIT_EXPECT_EQ(test, f->index.unstable.bits, 0);
+	ksm_index_fit(&f->index, false);
+	KUNIT_EXPECT_EQ(test, f->index.bytes, 0);
 }
 
 static struct ksm_key key_of(u32 random)
 {
 	return (struct ksm_key) {
-		/* In different trees, when there are some. */
+		/* In different trees. */
 		.checksum = (u64)(random % NR_CHECKSUMS) << SPREAD,
 		.nid = (random >> 8) % NR_NIDS,
 	};
@@ -161,7 +160,7 @@ static void check_against_model(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, ksm_index_validate(&f->index));
 	KUNIT_ASSERT_EQ(test, f->index.pages_shared, shared);
 	KUNIT_ASSERT_EQ(test, f->index.pages_sharing, sharing);
-	KUNIT_ASSERT_EQ(test, f->index.unstable.nr, unshared);
+	KUNIT_ASSERT_EQ(test, f->index.nr_waiting, unshared);
 	KUNIT_ASSERT_EQ(test, f->index.chains, chains);
 	KUNIT_ASSERT_EQ(test, f->index.dups, dups);
 	KUNIT_ASSERT_EQ(test, f->mm->ksm_merging_pages, shared + sharing);
@@ -215,8 +214,6 @@ static void random_operations_agree_with_the_model(struct kunit *test)
 			random_item_step(test, &rnd);
 		else
 			random_node_step(test, &rnd);
-		if (step % FIT_STEPS == 0)
-			ksm_index_fit(&f->index);
 		check_against_model(test);
 		cond_resched();
 	}
@@ -255,9 +252,11 @@ static void giving_up_a_node_makes_its_items_loose(struct kunit *test)
 	check_against_model(test);
 }
 
-static struct ksm_stable_node *first_of_tree(struct ksm_index *index)
+static struct ksm_stable_node *first_of_tree(struct ksm_index *index, struct ksm_key key)
 {
-	return rb_entry(ksm_forest_next(&index->stable, NULL, 0), struct ksm_stable_node, rb);
+	unsigned long nr = key.checksum >> (KSM_CHECKSUM_BITS - index->bits);
+
+	return rb_entry(rb_first(&index->trees[nr].stable), struct ksm_stable_node, rb);
 }
 
 /* A search begins with a node that has room, whichever came first. */
@@ -270,12 +269,12 @@ static void full_nodes_stand_behind_those_with_room(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, add_node(f, 1, key_of(1)));
 	for (i = 0; i < MAX_SHARING; i++)
 		append_item(f, i, 0);
-	KUNIT_EXPECT_PTR_EQ(test, first_of_tree(&f->index), f->node[1]);
+	KUNIT_EXPECT_PTR_EQ(test, first_of_tree(&f->index, key_of(1)), f->node[1]);
 
 	for (; i < 2 * MAX_SHARING; i++)
 		append_item(f, i, 1);
 	detach_item(f, 0);
-	KUNIT_EXPECT_PTR_EQ(test, first_of_tree(&f->index), f->node[0]);
+	KUNIT_EXPECT_PTR_EQ(test, first_of_tree(&f->index, key_of(1)), f->node[0]);
 	check_against_model(test);
 }
 
@@ -302,9 +301,9 @@ static void dropping_an_item_is_undone_by_adding_it(struct kunit *test)
 	wait_item(f, 0, key_of(3));
 	wait_item(f, 1, key_of(3));
 	stop_waiting(f, 0);
-	KUNIT_EXPECT_EQ(test, f->index.unstable.nr, 1);
+	KUNIT_EXPECT_EQ(test, f->index.nr_waiting, 1);
 	wait_item(f, 0, key_of(3));
-	KUNIT_EXPECT_EQ(test, f->index.unstable.nr, 2);
+	KUNIT_EXPECT_EQ(test, f->index.nr_waiting, 2);
 	check_against_model(test);
 }
 

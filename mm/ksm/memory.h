@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-#ifndef __MM_KSM_COUNT_H
-#define __MM_KSM_COUNT_H
+#ifndef __MM_KSM_MEMORY_H
+#define __MM_KSM_MEMORY_H
 
 #include <linux/mm.h>
 #include <linux/slab.h>
+
+/* A page can be merged another time: memory is not fought for. */
+#define KSM_GFP		(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
+/* For kvmalloc(): of these flags, these are what vmalloc() knows. */
+#define KSM_ARRAY_GFP	(GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
 /**
  * ksm_count() - change a counter that others read without a lock
@@ -27,4 +32,4 @@ static inline long ksm_size_of(const void *memory, size_t size)
 	return is_vmalloc_addr(memory) ? PAGE_ALIGN(size) : ksize(memory);
 }
 
-#endif /* __MM_KSM_COUNT_H */
+#endif /* __MM_KSM_MEMORY_H */
