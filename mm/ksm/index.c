@@ -39,10 +39,11 @@
 
 /*
  * VMAs that are looked at before an item becomes an orphan, so that a crowd of forked
- * processes does not hold ksmd up at each page. What was taken for needed in vain, the
- * next pass frees.
+ * processes does not hold ksmd up at each page. What was taken for needed in vain is
+ * found out by ksm_index_prune(), which looks at more.
  */
-#define KSM_MAX_VMAS	64
+#define KSM_MAX_VMAS		64
+#define KSM_MAX_PRUNE_VMAS	4096
 
 /* The trees are in one part for so many pages of memory. */
 #define KSM_PAGES_PER_TREE	64
@@ -162,8 +163,11 @@ struct ksm_stable_node *ksm_node_alloc(void)
 	struct ksm_stable_node *node;
 
 	node = kmem_cache_zalloc(node_cache, KSM_GFP);
-	if (node)
-		INIT_LIST_HEAD(&node->watch);
+	if (!node)
+		return NULL;
+	INIT_LIST_HEAD(&node->items);
+	INIT_LIST_HEAD(&node->orphans);
+	INIT_LIST_HEAD(&node->watch);
 	return node;
 }
 
@@ -174,7 +178,7 @@ struct ksm_stable_node *ksm_node_alloc(void)
 void ksm_node_free(struct ksm_stable_node *node)
 {
 	VM_WARN_ON_ONCE(node->nr_items || !list_empty(&node->watch));
-	VM_WARN_ON_ONCE(!hlist_empty(&node->orphans));
+	VM_WARN_ON_ONCE(!list_empty(&node->orphans));
 	kmem_cache_free(node_cache, node);
 }
 
@@ -253,15 +257,18 @@ static void count_dups(struct ksm_index *index, struct ksm_stable_node *node,
 
 static bool wants_watch(const struct ksm_stable_node *node)
 {
-	return !node->nr_items || node->full || !hlist_empty(&node->orphans);
+	return !node->nr_items || node->full || !list_empty(&node->orphans);
 }
 
-static void watch_node(struct ksm_index *index, struct ksm_stable_node *node)
+static void watch_node(struct ksm_index *index, struct ksm_stable_node *node, bool watch)
 {
-	if (!wants_watch(node))
+	if (watch == !list_empty(&node->watch))
+		return;
+	if (watch)
+		list_add_tail(&node->watch, &index->watch);
+	else
 		list_del_init(&node->watch);
-	else if (list_empty(&node->watch))
-		list_add(&node->watch, &index->watch);
+	ksm_count(&index->nr_watched, watch ? 1 : -1);
 }
 
 static struct ksm_trees *trees_of(const struct ksm_index *index, u64 checksum)
@@ -303,14 +310,14 @@ void ksm_index_add_node(struct ksm_index *index, struct ksm_stable_node *node)
 	node->full = node->nr_items >= index->max_sharing;
 	insert_node(index, node);
 	count_dups(index, node, 1);
-	watch_node(index, node);
+	watch_node(index, node, wants_watch(node));
 }
 
 static void remove_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
 	count_dups(index, node, -1);
 	erase_node(index, node);
-	list_del_init(&node->watch);
+	watch_node(index, node, false);
 }
 
 /* Items come and go: keep the node where it belongs. */
@@ -323,7 +330,7 @@ static void settle_node(struct ksm_index *index, struct ksm_stable_node *node)
 		node->full = full;
 		insert_node(index, node);
 	}
-	watch_node(index, node);
+	watch_node(index, node, wants_watch(node));
 }
 
 /**
@@ -361,7 +368,7 @@ void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
 	item->place = place;
 	item->node = node;
 	item->state = KSM_ITEM_STABLE;
-	hlist_add_head(&item->link, &node->items);
+	list_add(&item->link, &node->items);
 	if (node->nr_items++)
 		ksm_count(&index->pages_sharing, 1);
 	else
@@ -382,7 +389,7 @@ void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item)
 {
 	struct ksm_stable_node *node = item->node;
 
-	hlist_del(&item->link);
+	list_del(&item->link);
 	if (--node->nr_items)
 		ksm_count(&index->pages_sharing, -1);
 	else
@@ -394,23 +401,13 @@ void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item)
 	settle_node(index, node);
 }
 
-static void free_orphan(struct ksm_rmap_item *orphan)
+static void free_orphan(struct ksm_index *index, struct ksm_rmap_item *orphan)
 {
-	hlist_del(&orphan->link);
+	list_del(&orphan->link);
 	put_anon_vma(orphan->anon_vma);
 	orphan->state = KSM_ITEM_LOOSE;
 	ksm_item_free(orphan);
-}
-
-static void free_orphans(struct ksm_stable_node *node)
-{
-	struct ksm_rmap_item *orphan;
-	struct hlist_node *next;
-
-	hlist_for_each_entry_safe(orphan, next, &node->orphans, link) {
-		free_orphan(orphan);
-		cond_resched();
-	}
+	ksm_count(&index->nr_orphans, -1);
 }
 
 /**
@@ -420,15 +417,17 @@ static void free_orphans(struct ksm_stable_node *node)
  */
 void ksm_index_del_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
-	struct ksm_rmap_item *item;
-	struct hlist_node *next;
+	struct ksm_rmap_item *item, *next;
 
-	hlist_for_each_entry_safe(item, next, &node->items, link) {
+	list_for_each_entry_safe(item, next, &node->items, link) {
 		trace_ksm_remove_rmap_item(node->kpfn, item, item->mm);
 		ksm_index_detach(index, item);
 		cond_resched();
 	}
-	free_orphans(node);
+	list_for_each_entry_safe(item, next, &node->orphans, link) {
+		free_orphan(index, item);
+		cond_resched();
+	}
 	trace_ksm_remove_ksm_page(node->kpfn);
 	remove_node(index, node);
 	ksm_node_free(node);
@@ -472,8 +471,9 @@ static void make_orphan(struct ksm_index *index, struct ksm_rmap_item *item)
 	item->state = KSM_ITEM_ORPHAN;
 	item->node = node;
 	item->anon_vma = anon_vma;
-	hlist_add_head(&item->link, &node->orphans);
-	watch_node(index, node);
+	list_add_tail(&item->link, &node->orphans);
+	ksm_count(&index->nr_orphans, 1);
+	watch_node(index, node, true);
 }
 
 /* A node's page, referenced and locked. Without a page, the node is given up. */
@@ -514,10 +514,11 @@ static int free_stable(struct ksm_index *index, struct ksm_rmap_item *item,
 {
 	struct ksm_stable_node *node = item->node;
 	struct folio *folio = lock_node(index, node, lock);
+	unsigned int vmas = KSM_MAX_VMAS;
 
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
-	if (folio && ksm_item_needed(item, folio, KSM_MAX_VMAS)) {
+	if (folio && ksm_item_needed(item, folio, &vmas)) {
 		make_orphan(index, item);
 	} else {
 		if (folio)
@@ -777,42 +778,75 @@ struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 	return NULL;
 }
 
-/* ksmd has met the mappings that these were kept for, or they are gone, or never were. */
-static void prune_orphans(struct ksm_index *index, struct ksm_stable_node *node,
-			  struct folio *folio)
+/*
+ * ksmd has met the mappings that these were kept for, or they are gone, or never were.
+ * Returns what it took.
+ */
+static unsigned int prune_orphans(struct ksm_index *index, struct ksm_stable_node *node,
+				  struct folio *folio, unsigned int budget)
 {
-	struct ksm_rmap_item *orphan;
-	struct hlist_node *next;
+	struct ksm_rmap_item *orphan, *next, *kept = NULL;
+	unsigned int vmas, cost = 0;
 
-	hlist_for_each_entry_safe(orphan, next, &node->orphans, link) {
-		if (!ksm_item_needed(orphan, folio, UINT_MAX))
-			free_orphan(orphan);
+	list_for_each_entry_safe(orphan, next, &node->orphans, link) {
+		if (orphan == kept || cost >= budget)
+			break;
+		vmas = KSM_MAX_PRUNE_VMAS;
+		if (!ksm_item_needed(orphan, folio, &vmas)) {
+			free_orphan(index, orphan);
+		} else {
+			list_move_tail(&orphan->link, &node->orphans);
+			kept = kept ?: orphan;
+		}
+		cost += 1 + KSM_MAX_PRUNE_VMAS - vmas;
 		cond_resched();
 	}
-	watch_node(index, node);
+	return cost;
+}
+
+static unsigned int prune_node(struct ksm_index *index, struct ksm_stable_node *node,
+			       unsigned int budget)
+{
+	struct folio *folio = lock_node(index, node, KSM_FOLIO_TRYLOCK);
+	unsigned int cost = 1;
+
+	if (IS_ERR_OR_NULL(folio))
+		return cost;
+	cost += prune_orphans(index, node, folio, budget);
+	watch_node(index, node, wants_watch(node));
+	unlock_node(index, node, folio);
+	return cost;
 }
 
 /**
  * ksm_index_prune() - give up what no item will ever lead to
  * @index: the index
+ * @budget: when to stop, in the unit of what is returned
  *
  * A node loses its last item while its page is still mapped by a forked child
  * that ksmd has not met. If that child then goes, nobody tells. Nor does anybody
  * tell when a full page goes, before ksmd comes by at one of its items.
+ *
+ * Each call goes on where the last one stopped, and looks at each node once at most. Of
+ * an orphan that has more than KSM_MAX_PRUNE_VMAS relatives nobody finds out whether it
+ * is needed: it stays as long as they are so many.
+ *
+ * Return: what it took: 1 for each node, orphan and VMA that was looked at. That can be
+ * more than @budget by KSM_MAX_PRUNE_VMAS.
  */
-void ksm_index_prune(struct ksm_index *index)
+unsigned int ksm_index_prune(struct ksm_index *index, unsigned int budget)
 {
-	struct ksm_stable_node *node, *next;
-	struct folio *folio;
+	unsigned long nr = index->nr_watched;
+	struct ksm_stable_node *node;
+	unsigned int cost = 0;
 
-	list_for_each_entry_safe(node, next, &index->watch, watch) {
+	while (nr-- && cost < budget) {
 		cond_resched();
-		folio = lock_node(index, node, KSM_FOLIO_TRYLOCK);
-		if (IS_ERR_OR_NULL(folio))
-			continue;
-		prune_orphans(index, node, folio);
-		unlock_node(index, node, folio);
+		node = list_first_entry(&index->watch, struct ksm_stable_node, watch);
+		list_move_tail(&node->watch, &index->watch);
+		cost += prune_node(index, node, budget - cost);
 	}
+	return cost;
 }
 
 /* In the order of keys: to be asked for the next before a node is given up. */
@@ -877,28 +911,29 @@ int ksm_index_clear(struct ksm_index *index)
 
 #ifdef CONFIG_KSM_DEBUG
 struct index_count {
-	unsigned long shared, sharing, watch, chains, dups;
+	unsigned long shared, sharing, orphans, watch, chains, dups;
 };
 
-static bool validate_orphans(const struct ksm_stable_node *node)
+static bool validate_orphans(const struct ksm_stable_node *node, struct index_count *c)
 {
 	struct ksm_rmap_item *orphan;
 
-	hlist_for_each_entry(orphan, &node->orphans, link) {
+	list_for_each_entry(orphan, &node->orphans, link) {
 		if (orphan->state != KSM_ITEM_ORPHAN || orphan->node != node)
 			return false;
+		c->orphans++;
 	}
 	return true;
 }
 
 static bool validate_node(const struct ksm_index *index,
-			  const struct ksm_stable_node *node,
+			  struct ksm_stable_node *node,
 			  struct index_count *c)
 {
 	struct ksm_rmap_item *item;
 	int nr = 0;
 
-	hlist_for_each_entry(item, &node->items, link) {
+	list_for_each_entry(item, &node->items, link) {
 		if (item->state != KSM_ITEM_STABLE || item->node != node)
 			return false;
 		nr++;
@@ -906,7 +941,7 @@ static bool validate_node(const struct ksm_index *index,
 	c->shared += !!nr;
 	c->sharing += nr ? nr - 1 : 0;
 	c->watch += wants_watch(node);
-	return nr == node->nr_items && validate_orphans(node) &&
+	return nr == node->nr_items && validate_orphans(node, c) &&
 	       list_empty(&node->watch) == !wants_watch(node) &&
 	       node->full == (nr >= index->max_sharing);
 }
@@ -978,6 +1013,7 @@ bool ksm_index_validate(const struct ksm_index *index)
 	return validate_stable(index, &c) && validate_unstable(index) &&
 	       c.shared == index->pages_shared &&
 	       c.sharing == index->pages_sharing &&
+	       c.orphans == index->nr_orphans && c.watch == index->nr_watched &&
 	       c.watch == list_count_nodes((struct list_head *)&index->watch) &&
 	       c.chains == index->chains && c.dups == index->dups;
 }

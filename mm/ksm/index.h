@@ -81,7 +81,7 @@ struct ksm_rmap_item {
 		struct rb_node rb;
 		struct {
 			struct ksm_stable_node *node;
-			struct hlist_node link;
+			struct list_head link;
 		};
 	};
 };
@@ -92,7 +92,8 @@ struct ksm_rmap_item {
  * @key: of the page's bytes, which do not change
  * @kpfn: page frame number; migration changes it under the folio lock
  * @items: the rmap_items that map the page
- * @orphans: rmap_items that others' mappings are found through
+ * @orphans: rmap_items that others' mappings are found through; what was looked at goes
+ *	to its end
  * @nr_items: length of @items
  * @full: has max_page_sharing items; such nodes stand behind the others of
  *	their key, where no lookup meets them
@@ -105,8 +106,8 @@ struct ksm_stable_node {
 	struct rb_node rb;
 	struct ksm_key key;
 	unsigned long kpfn;
-	struct hlist_head items;
-	struct hlist_head orphans;
+	struct list_head items;
+	struct list_head orphans;
 	int nr_items;
 	bool full;
 	bool zero;
@@ -131,7 +132,10 @@ struct ksm_trees {
  * @single: the trees, if there is no need for more
  * @nr_nodes: stable nodes
  * @nr_waiting: rmap_items in the unstable trees
- * @watch: stable nodes that may have lost their page unnoticed
+ * @nr_orphans: rmap_items that are orphans
+ * @watch: stable nodes that may have lost their page unnoticed; what was looked at goes
+ *	to its end
+ * @nr_watched: length of @watch
  * @max_sharing: how many items fill a stable node
  * @pages_shared: stable nodes that have items
  * @pages_sharing: items on stable nodes beyond the first of each
@@ -145,7 +149,9 @@ struct ksm_index {
 	struct ksm_trees single;
 	unsigned long nr_nodes;
 	unsigned long nr_waiting;
+	unsigned long nr_orphans;
 	struct list_head watch;
+	unsigned long nr_watched;
 	int max_sharing;
 	unsigned long pages_shared;
 	unsigned long pages_sharing;
@@ -186,7 +192,7 @@ struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 					  struct ksm_rmap_item *except,
 					  struct page *page,
 					  struct page **twin_page);
-void ksm_index_prune(struct ksm_index *index);
+unsigned int ksm_index_prune(struct ksm_index *index, unsigned int budget);
 void ksm_index_prune_range(struct ksm_index *index, unsigned long start_pfn,
 			   unsigned long end_pfn);
 int ksm_index_clear(struct ksm_index *index);

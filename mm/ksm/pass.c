@@ -641,7 +641,7 @@ static void prune(struct ksm_domain *d)
 
 	if (!d->index.chains || time_before(jiffies, d->pruned + pause))
 		return;
-	ksm_index_prune(&d->index);
+	ksm_index_prune(&d->index, UINT_MAX);
 	d->pruned = jiffies;
 }
 

@@ -148,11 +148,11 @@ struct folio *ksm_node_folio(struct ksm_stable_node *node,
 static struct ksm_rmap_item *next_anchor(struct ksm_stable_node *node,
 					 struct ksm_rmap_item *item)
 {
-	struct hlist_node *next = item ? item->link.next : node->items.first;
+	struct list_head *next = item ? item->link.next : node->items.next;
 
-	if (!next && (!item || item->state != KSM_ITEM_ORPHAN))
-		next = node->orphans.first;
-	return hlist_entry_safe(next, struct ksm_rmap_item, link);
+	if (next == &node->items)
+		next = node->orphans.next;
+	return next == &node->orphans ? NULL : list_entry(next, struct ksm_rmap_item, link);
 }
 
 /* Read-lock an anon_vma as the walk wants it: wait, or say that it is contended. */
@@ -256,6 +256,21 @@ static int max_anchors(void)
 	return max(KSM_MAX_ANCHORS, READ_ONCE(ksm_domain.index.max_sharing));
 }
 
+/* Is there another item that leads to all that this one leads to? */
+static bool has_double(struct ksm_rmap_item *item)
+{
+	struct ksm_rmap_item *other;
+	int budget = max_anchors();
+
+	for (other = next_anchor(item->node, NULL); other && budget--;
+	     other = next_anchor(item->node, other)) {
+		if (other != item && other->place == item->place &&
+		    other->anon_vma == item->anon_vma)
+			return true;
+	}
+	return false;
+}
+
 static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
 		      unsigned long addr)
 {
@@ -271,7 +286,7 @@ static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
  * ksm_item_needed() - is a mapping found through this rmap_item only?
  * @item: stable item or orphan, whose own mapping is gone or is not to count
  * @folio: its node's page; locked, so that it is not being migrated
- * @vmas: how many VMAs are to be looked at
+ * @vmas: how many VMAs may be looked at; how many are left of them afterwards
  *
  * A fork may have made mappings that ksmd has not met yet. A fork under
  * way is no trouble: a child's VMA is visited after its parent's, so either the
@@ -280,14 +295,14 @@ static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
  * Return: whether some VMA maps the page that a walk without @item would miss; or
  * that might, if it takes more to find out. An orphan too many does no harm for a while.
  */
-bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned int vmas)
+bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned int *vmas)
 {
 	struct anon_vma *anon_vma = item->anon_vma;
 	int budget = max_anchors();
 	struct anon_vma_chain *avc;
 	bool needed = false;
 
-	if (!folio_mapped(folio))
+	if (!folio_mapped(folio) || has_double(item))
 		return false;
 	anon_vma_lock_read(anon_vma);
 	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, item->place,
@@ -295,12 +310,12 @@ bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned i
 		unsigned long addr = vma_address(avc->vma, item->place, 1);
 
 		cond_resched();
-		needed = !vmas-- ||
-			 (mapped_at(folio, avc->vma, addr) &&
-			  !node_covers(item->node, item, avc->vma, addr,
-				       &budget));
+		needed = !*vmas || (mapped_at(folio, avc->vma, addr) &&
+				    !node_covers(item->node, item, avc->vma, addr,
+						 &budget));
 		if (needed)
 			break;
+		--*vmas;
 	}
 	anon_vma_unlock_read(anon_vma);
 	return needed;

@@ -24,6 +24,6 @@ struct folio *ksm_node_folio(struct ksm_stable_node *node,
 			     enum ksm_folio_lock lock);
 void ksm_folio_set_node(struct folio *folio, struct ksm_stable_node *node);
 struct ksm_stable_node *ksm_folio_node(struct folio *folio);
-bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned int vmas);
+bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned int *vmas);
 
 #endif /* __MM_KSM_RMAP_H */

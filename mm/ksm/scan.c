@@ -823,7 +823,7 @@ static struct ksm_mm_slot *begin_pass(struct ksm_domain *d)
 	trace_ksm_start_scan(d->scanner.passes, d->nr_pages);
 	/* A page in a per-CPU batch has a reference too many to be merged. */
 	lru_add_drain_all();
-	ksm_index_prune(&d->index);
+	ksm_index_prune(&d->index, UINT_MAX);
 	ksm_index_fit(&d->index, true);
 	begin_filter(d);
 	ksm_advisor_begin(&d->advisor, ktime_get_ns(),

@@ -96,7 +96,8 @@ static struct ksm_stable_node *add_node(struct fixture *f, int n,
 
 	if (node) {
 		node->key = key;
-		node->kpfn = n;
+		/* No KSM page, so that none is looked at. */
+		node->kpfn = page_to_pfn(ZERO_PAGE(0));
 		ksm_index_add_node(&f->index, node);
 		f->node[n] = node;
 	}
