@@ -926,6 +926,20 @@ static bool validate_orphans(const struct ksm_stable_node *node, struct index_co
 	return true;
 }
 
+/* Is the key made of the bytes of the page, if it can be had? */
+static bool validate_key(struct ksm_stable_node *node)
+{
+	struct folio *folio = ksm_node_folio(node, KSM_FOLIO_NOLOCK);
+	bool valid = true;
+
+	if (!folio)
+		return true;
+	if (!folio_test_hwpoison(folio))
+		valid = ksm_checksum(&folio->page) == node->key.checksum;
+	folio_put(folio);
+	return valid;
+}
+
 static bool validate_node(const struct ksm_index *index,
 			  struct ksm_stable_node *node,
 			  struct index_count *c)
@@ -941,7 +955,7 @@ static bool validate_node(const struct ksm_index *index,
 	c->shared += !!nr;
 	c->sharing += nr ? nr - 1 : 0;
 	c->watch += wants_watch(node);
-	return nr == node->nr_items && validate_orphans(node, c) &&
+	return nr == node->nr_items && validate_orphans(node, c) && validate_key(node) &&
 	       list_empty(&node->watch) == !wants_watch(node) &&
 	       node->full == (nr >= index->max_sharing);
 }
@@ -1002,7 +1016,8 @@ static bool validate_unstable(const struct ksm_index *index)
  * @index: the index; domain->lock is held
  *
  * Order of both trees, state of every item, length of every list, position of
- * full nodes, list of watched nodes, and all counters. Linear in its size.
+ * full nodes, list of watched nodes, all counters, and that the key of each KSM page is
+ * that of its bytes. Reads all KSM pages.
  *
  * Return: whether all hold.
  */

@@ -229,6 +229,16 @@ static void make_ksm_page(struct ksm_index *index, struct ksm_rmap_item *item,
 	folio_set_dirty(folio);
 }
 
+static int update_key(struct ksm_rmap_item *item, struct page *page)
+{
+	u64 checksum = ksm_checksum(page);
+
+	if (checksum == item->key.checksum)
+		return 0;
+	item->key.checksum = checksum;
+	return -EAGAIN;
+}
+
 /**
  * ksm_join_promote() - make a KSM page of a page, with one mapping so far
  * @index: the index
@@ -236,9 +246,14 @@ static void make_ksm_page(struct ksm_index *index, struct ksm_rmap_item *item,
  * @page: the page; the caller holds one reference, which it keeps
  * @node: a new stable node, the page's afterwards
  *
+ * The key of a KSM page is that of its bytes, which do not change any more. Those that
+ * @item has the key of may have changed since they were read: then the page is not to
+ * become a KSM page, since none with its bytes would find it.
+ *
  * Return: 0; -ENOENT if the address is not offered any more; -EBUSY if the page is locked
- * or held by somebody; -EFAULT if it is not mapped there any more. With an error nothing
- * has changed.
+ * or held by somebody; -EFAULT if it is not mapped there any more; -EAGAIN if its
+ * checksum is not what the key says, which it then does. With an error nothing else has
+ * changed.
  */
 int ksm_join_promote(struct ksm_index *index, struct ksm_rmap_item *item,
 		     struct page *page, struct ksm_stable_node *node)
@@ -252,7 +267,8 @@ int ksm_join_promote(struct ksm_index *index, struct ksm_rmap_item *item,
 		return -ENOENT;
 	folio = ksm_isolate_page(page);
 	if (folio) {
-		err = ksm_protect_page(vma, ksm_item_address(item), page);
+		err = ksm_protect_page(vma, ksm_item_address(item), page) ?:
+		      update_key(item, page);
 		if (!err)
 			make_ksm_page(index, item, vma, folio, node);
 		folio_unlock(folio);

@@ -73,6 +73,16 @@ static bool forget_item(struct ksm_domain *d, struct ksm_visit *v, u64 checksum)
 	return true;
 }
 
+/*
+ * The page is not what it was: its checksum is all there is to know. It counts as
+ * seen, so that its twin can expect it.
+ */
+static void note_change(struct ksm_domain *d, struct ksm_visit *v, u64 checksum)
+{
+	ksm_filter_note(&d->scanner.filter, checksum);
+	forget_item(d, v, checksum);
+}
+
 /* A KSM page that ksmd did not map here. */
 static void adopt(struct ksm_domain *d, struct ksm_visit *v, struct folio *folio,
 		  struct ksm_stable_node *node)
@@ -162,19 +172,36 @@ static int join_twin(struct ksm_domain *d, struct ksm_rmap_item *twin,
 	return err;
 }
 
+/* Two equal pages were written alike after they had been read. */
+static void note_pair(struct ksm_domain *d, struct ksm_visit *v,
+		      struct ksm_rmap_item *twin, u64 checksum)
+{
+	note_change(d, v, checksum);
+	ksm_index_del_item(&d->index, twin);
+	twin->key.checksum = checksum;
+	ksm_index_add_item(&d->index, twin);
+	ksm_filter_mark(&d->scanner.filter, checksum);
+}
+
 /* From two equal pages of nobody else to a KSM page with two mappings. */
 static void pair(struct ksm_domain *d, struct ksm_visit *v,
 		 struct ksm_rmap_item *twin, struct page *twin_page)
 {
 	struct ksm_stable_node *node = NULL;
 	struct ksm_rmap_item *item = NULL;
+	int err;
 
 	if (ksm_page_held(v->page))
 		return;
 	item = new_item(v);
 	if (item)
 		node = ksm_node_alloc();
-	if (!node || ksm_join_promote(&d->index, item, v->page, node))
+	if (!node)
+		goto free;
+	err = ksm_join_promote(&d->index, item, v->page, node);
+	if (err == -EAGAIN)
+		note_pair(d, v, twin, item->key.checksum);
+	if (err)
 		goto free;
 	if (join_twin(d, twin, twin_page, node, page_folio(v->page)))
 		demote(d, v, item);
@@ -440,16 +467,6 @@ static void finish_merges(struct ksm_domain *d, struct ksm_batch *b)
 	folios_put(&gone);
 }
 
-/*
- * The page is not what it was: its checksum is all there is to know. It counts as
- * seen, so that its twin can expect it.
- */
-static void note_change(struct ksm_domain *d, struct ksm_visit *v)
-{
-	ksm_filter_note(&d->scanner.filter, v->key.checksum);
-	forget_item(d, v, v->key.checksum);
-}
-
 static bool is_wanted(struct ksm_domain *d, const struct ksm_visit *v)
 {
 	return ksm_filter_wants(&d->scanner.filter, v->key.checksum);
@@ -533,7 +550,7 @@ static void visit_page(struct ksm_domain *d, struct ksm_visit *v, bool unread)
 	checksum = item ? item->key.checksum : ksm_entry_sum(*v->entry);
 	v->vain = count_vain(*v->entry, unread);
 	if (!*v->entry || checksum != v->key.checksum)
-		note_change(d, v);
+		note_change(d, v, v->key.checksum);
 	else if (item)
 		revisit_waiting(d, v, item);
 	else

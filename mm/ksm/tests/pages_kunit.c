@@ -315,6 +315,43 @@ static void equal_checksums_cost_so_many_compares(struct kunit *test)
 	KUNIT_EXPECT_LE(test, area->compares, 4 * 500 * KSM_MAX_COMPARES);
 }
 
+/* As if both had been written alike just before, and ksmd had not noticed. */
+static bool late_same_bytes(struct page *page, struct page *other)
+{
+	struct area *area = kunit_get_current_test()->priv;
+
+	area->checksum = 2;
+	return !memcmp(page_address(page), page_address(other), PAGE_SIZE);
+}
+
+static void the_key_of_a_ksm_page_is_that_of_its_bytes(struct kunit *test)
+{
+	give_all_pages(test, 1);
+	kunit_activate_static_stub(test, ksm_same_bytes, late_same_bytes);
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	run_passes(2);
+	/* Both are found to be equal, under the key of what they were before. */
+	fill_page(test, 2, OLD_BYTES);
+	run_passes(4);
+	expect_shared(test, 1, 2);
+}
+
+static void a_ksm_page_under_a_wrong_key_is_noticed(struct kunit *test)
+{
+	struct area *area = test->priv;
+
+	give_all_pages(test, 1);
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	run_passes(2);
+	expect_shared(test, 1, 1);
+	KUNIT_EXPECT_TRUE(test, ksm_index_validate(&ksm_domain.index));
+	area->checksum = 2;
+	KUNIT_EXPECT_FALSE(test, ksm_index_validate(&ksm_domain.index));
+	area->checksum = 1;
+}
+
 static void the_checksum_of_zeroes_makes_no_zero_page(struct kunit *test)
 {
 	unsigned long before = atomic_long_read(&ksm_zero_pages);
@@ -376,6 +413,8 @@ static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(an_offer_behind_the_back_of_a_pass_is_not_lost),
 	KUNIT_CASE(equal_checksums_merge_nothing_wrong),
 	KUNIT_CASE(equal_checksums_cost_so_many_compares),
+	KUNIT_CASE(the_key_of_a_ksm_page_is_that_of_its_bytes),
+	KUNIT_CASE(a_ksm_page_under_a_wrong_key_is_noticed),
 	KUNIT_CASE(the_checksum_of_zeroes_makes_no_zero_page),
 	{}
 };
