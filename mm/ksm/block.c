@@ -104,16 +104,25 @@ void ksm_block_unpack(const struct ksm_block *block, unsigned long *used, u64 *f
 }
 
 /* Arrays of more than one entry are apart from the head. */
-static void free_arrays(struct ksm_block *block)
+static void count_arrays(struct ksm_blocks *blocks, const struct ksm_block *block, int sign)
+{
+	if (block->order)
+		ksm_count(&blocks->bytes,
+			  sign * (ksize(block->entry) + ksize(block->present)));
+}
+
+static void free_arrays(struct ksm_blocks *blocks, struct ksm_block *block)
 {
 	if (!block->order)
 		return;
+	count_arrays(blocks, block, -1);
 	kfree(block->entry);
 	bitmap_free(block->present);
 }
 
 /* Entries move to an array for more than one, if there is memory for it. */
-static bool resize(struct ksm_block *block, unsigned int order)
+static bool resize(struct ksm_blocks *blocks, struct ksm_block *block,
+		   unsigned int order)
 {
 	u64 *entry = kmalloc_array(1U << order, sizeof(*entry), KSM_GFP);
 	unsigned long *present = bitmap_alloc(KSM_BLOCK_PAGES, KSM_GFP);
@@ -125,33 +134,34 @@ static bool resize(struct ksm_block *block, unsigned int order)
 	}
 	memcpy(entry, block->entry, block->nr * sizeof(*entry));
 	copy_present(block, present);
-	free_arrays(block);
+	free_arrays(blocks, block);
 	block->entry = entry;
 	block->present = present;
 	block->order = order;
+	count_arrays(blocks, block, 1);
 	return true;
 }
 
-static void keep_one(struct ksm_block *block)
+static void keep_one(struct ksm_blocks *blocks, struct ksm_block *block)
 {
 	u64 one = block->entry[0];
 
 	block->place = find_first_bit(block->present, KSM_BLOCK_PAGES);
-	free_arrays(block);
+	free_arrays(blocks, block);
 	block->one = one;
 	block->entry = &block->one;
 	block->order = 0;
 }
 
 /* By a quarter at least, so that it does not go back and forth. */
-static void shrink(struct ksm_block *block)
+static void shrink(struct ksm_blocks *blocks, struct ksm_block *block)
 {
 	if (!block->nr || block->nr > room_of(block) / 4)
 		return;
 	if (block->nr == 1)
-		keep_one(block);
+		keep_one(blocks, block);
 	else
-		resize(block, order_base_2(block->nr));
+		resize(blocks, block, order_base_2(block->nr));
 }
 
 static bool is_full(const unsigned long *used, const u64 *flat)
@@ -194,18 +204,19 @@ static void pack_some(struct ksm_block *block, const unsigned long *used,
 
 /**
  * ksm_block_pack() - put the entries back
- * @block: the block, which has room enough: see ksm_block_reserve()
+ * @blocks: blocks of an mm
+ * @block: one of them, which has room enough: see ksm_block_reserve()
  * @used: bitmap of the entries that may be other than zero
  * @flat: KSM_BLOCK_PAGES entries
  */
-void ksm_block_pack(struct ksm_block *block, const unsigned long *used,
-		    const u64 *flat)
+void ksm_block_pack(struct ksm_blocks *blocks, struct ksm_block *block,
+		    const unsigned long *used, const u64 *flat)
 {
 	if (room_of(block) == KSM_BLOCK_PAGES && is_full(used, flat))
 		pack_full(block, flat);
 	else
 		pack_some(block, used, flat);
-	shrink(block);
+	shrink(blocks, block);
 }
 
 /**
@@ -215,23 +226,40 @@ void ksm_block_pack(struct ksm_block *block, const unsigned long *used,
  *
  * Return: the block; NULL if none of its pages has an entry.
  */
-struct ksm_block *ksm_block_find(struct xarray *blocks, unsigned long address)
+struct ksm_block *ksm_block_find(struct ksm_blocks *blocks, unsigned long address)
 {
-	return xa_load(blocks, address >> KSM_BLOCK_SHIFT);
+	return xa_load(&blocks->tree, address >> KSM_BLOCK_SHIFT);
 }
 
-static struct ksm_block *block_make(struct xarray *blocks,
+/*
+ * A block comes or goes. A node of the tree is for so many of them in a row that there is
+ * no need to count those that lead to it.
+ */
+static void count_block(struct ksm_blocks *blocks, const struct ksm_block *block,
+			unsigned long nr, int sign)
+{
+	unsigned long first = round_down(nr, XA_CHUNK_SIZE);
+	unsigned long last = first + XA_CHUNK_SIZE - 1;
+	long bytes = ksize(block);
+
+	if (!xa_find(&blocks->tree, &first, last, XA_PRESENT))
+		bytes += sizeof(struct xa_node);
+	ksm_count(&blocks->bytes, sign * bytes);
+}
+
+static struct ksm_block *block_make(struct ksm_blocks *blocks,
 				    unsigned long address)
 {
 	struct ksm_block *block = kmem_cache_zalloc(block_cache, KSM_GFP);
-	void *old;
+	unsigned long nr = address >> KSM_BLOCK_SHIFT;
 
 	if (!block)
 		return NULL;
 	block->entry = &block->one;
-	old = xa_store(blocks, address >> KSM_BLOCK_SHIFT, block, KSM_GFP);
-	if (!xa_is_err(old))
+	count_block(blocks, block, nr, 1);
+	if (!xa_is_err(xa_store(&blocks->tree, nr, block, KSM_GFP)))
 		return block;
+	count_block(blocks, block, nr, -1);
 	kmem_cache_free(block_cache, block);
 	return NULL;
 }
@@ -244,7 +272,7 @@ static struct ksm_block *block_make(struct xarray *blocks,
  *
  * Return: the block; NULL without memory.
  */
-struct ksm_block *ksm_block_reserve(struct xarray *blocks,
+struct ksm_block *ksm_block_reserve(struct ksm_blocks *blocks,
 				    unsigned long address, unsigned int more)
 {
 	struct ksm_block *block = ksm_block_find(blocks, address);
@@ -255,7 +283,7 @@ struct ksm_block *ksm_block_reserve(struct xarray *blocks,
 	if (!block)
 		return NULL;
 	room = block->nr + more;
-	if (room <= room_of(block) || resize(block, order_base_2(room)))
+	if (room <= room_of(block) || resize(blocks, block, order_base_2(room)))
 		return block;
 	ksm_block_tidy(blocks, address);
 	return NULL;
@@ -266,13 +294,15 @@ struct ksm_block *ksm_block_reserve(struct xarray *blocks,
  * @blocks: blocks of an mm
  * @address: address of any page
  */
-void ksm_block_tidy(struct xarray *blocks, unsigned long address)
+void ksm_block_tidy(struct ksm_blocks *blocks, unsigned long address)
 {
 	struct ksm_block *block = ksm_block_find(blocks, address);
+	unsigned long nr = address >> KSM_BLOCK_SHIFT;
 
 	if (!block || block->nr)
 		return;
-	xa_erase(blocks, address >> KSM_BLOCK_SHIFT);
-	free_arrays(block);
+	free_arrays(blocks, block);
+	xa_erase(&blocks->tree, nr);
+	count_block(blocks, block, nr, -1);
 	kmem_cache_free(block_cache, block);
 }

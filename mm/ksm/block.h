@@ -53,17 +53,27 @@ struct ksm_block {
 	};
 };
 
+/**
+ * struct ksm_blocks - the blocks of an mm
+ * @tree: by number
+ * @bytes: memory that they take
+ */
+struct ksm_blocks {
+	struct xarray tree;
+	unsigned long bytes;
+};
+
 int ksm_block_slab_init(void);
 void ksm_block_slab_free(void);
 const unsigned long *ksm_block_present(const struct ksm_block *block,
 				       unsigned long *bitmap);
 void ksm_block_unpack(const struct ksm_block *block, unsigned long *used, u64 *flat);
-void ksm_block_pack(struct ksm_block *block, const unsigned long *used,
-		    const u64 *flat);
-struct ksm_block *ksm_block_find(struct xarray *blocks, unsigned long address);
-struct ksm_block *ksm_block_reserve(struct xarray *blocks,
+void ksm_block_pack(struct ksm_blocks *blocks, struct ksm_block *block,
+		    const unsigned long *used, const u64 *flat);
+struct ksm_block *ksm_block_find(struct ksm_blocks *blocks, unsigned long address);
+struct ksm_block *ksm_block_reserve(struct ksm_blocks *blocks,
 				    unsigned long address, unsigned int more);
-void ksm_block_tidy(struct xarray *blocks, unsigned long address);
+void ksm_block_tidy(struct ksm_blocks *blocks, unsigned long address);
 
 /**
  * ksm_entry_item() - get the rmap_item of an entry

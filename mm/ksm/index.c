@@ -129,6 +129,29 @@ void ksm_index_fit(struct ksm_index *index, bool used)
 }
 
 /**
+ * ksm_item_size() - how much memory does an rmap_item take?
+ *
+ * Return: bytes.
+ */
+unsigned int ksm_item_size(void)
+{
+	return kmem_cache_size(item_cache);
+}
+
+/**
+ * ksm_index_bytes() - how much memory does an index take?
+ * @index: the index; not locked
+ *
+ * Return: bytes, without those of rmap_items that entries lead to.
+ */
+unsigned long ksm_index_bytes(const struct ksm_index *index)
+{
+	return READ_ONCE(index->bytes) +
+	       READ_ONCE(index->nr_nodes) * kmem_cache_size(node_cache) +
+	       READ_ONCE(index->nr_orphans) * ksm_item_size();
+}
+
+/**
  * ksm_item_alloc() - allocate a loose rmap_item
  *
  * Return: the item, all zeroes; NULL without memory.

@@ -141,7 +141,7 @@ struct ksm_trees {
  * @pages_sharing: items on stable nodes beyond the first of each
  * @chains: keys that have more than one stable node
  * @dups: stable nodes of those keys
- * @bytes: memory that @trees, stable nodes and rmap_items take
+ * @bytes: memory that @trees take
  */
 struct ksm_index {
 	struct ksm_trees *trees;
@@ -164,6 +164,8 @@ int ksm_index_slab_init(void);
 void ksm_index_slab_free(void);
 void ksm_index_init(struct ksm_index *index, int max_sharing);
 void ksm_index_fit(struct ksm_index *index, bool used);
+unsigned long ksm_index_bytes(const struct ksm_index *index);
+unsigned int ksm_item_size(void);
 struct ksm_rmap_item *ksm_item_alloc(void);
 void ksm_item_free(struct ksm_rmap_item *item);
 struct ksm_stable_node *ksm_node_alloc(void);

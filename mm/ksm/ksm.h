@@ -142,6 +142,7 @@ struct ksm_scanner {
  * @pages_skipped: pages passed over since boot
  * @bytes_read: bytes of page content read to make checksums
  * @nr_pages: pages with an entry
+ * @nr_items: entries that are rmap_items
  * @nr_quiet: entries with KSM_ENTRY_QUIET
  */
 struct ksm_domain {
@@ -164,6 +165,7 @@ struct ksm_domain {
 	unsigned long pages_skipped;
 	u64 bytes_read;
 	unsigned long nr_pages;
+	unsigned long nr_items;
 	unsigned long nr_quiet;
 };
 

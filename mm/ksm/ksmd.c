@@ -91,6 +91,13 @@ static void ksmd_pause(struct ksm_domain *d, bool pass_ended)
 				     pause);
 }
 
+/* That of what belongs to no mm. ksmd may sleep for long now. */
+static void free_memory(struct ksm_domain *d)
+{
+	ksm_filter_clear(&d->scanner.filter);
+	ksm_index_fit(&d->index, false);
+}
+
 static int ksmd(void *data)
 {
 	struct ksm_domain *d = data;
@@ -103,6 +110,8 @@ static int ksmd(void *data)
 		ksm_domain_lock(d);
 		if (has_work(d))
 			pass_ended = ksm_pass(d, READ_ONCE(d->pages_to_scan));
+		else if (list_empty(&d->slots.list))
+			free_memory(d);
 		ksm_domain_unlock(d);
 
 		if (has_work(d))
@@ -165,8 +174,7 @@ static int unmerge_all(struct ksm_domain *d)
 	}
 	/* A page that is mapped by an mm in the midst of its exit is left. */
 	ksm_index_clear(&d->index);
-	ksm_index_fit(&d->index, false);
-	ksm_filter_clear(&d->scanner.filter);
+	free_memory(d);
 	WRITE_ONCE(d->scanner.passes, 0);
 	return 0;
 }

@@ -96,7 +96,7 @@ static void batch_begin(struct ksm_batch *b, struct ksm_mm_slot *slot,
 	b->young_end = 0;
 	b->tables = 0;
 	b->swept = address;
-	b->blocks = (struct xa_state)__XA_STATE(&slot->blocks, 0, 0, 0);
+	b->blocks = (struct xa_state)__XA_STATE(&slot->blocks.tree, 0, 0, 0);
 }
 
 static void open_block(struct ksm_domain *d, unsigned long address)
@@ -400,7 +400,7 @@ static bool knows_before(struct ksm_batch *b, const struct ksm_table *t,
 				 from >> PAGE_SHIFT) < end)
 		return true;
 	return b->swept < base &&
-	       xa_find(&b->slot->blocks, &nr, (base >> KSM_BLOCK_SHIFT) - 1, XA_PRESENT);
+	       xa_find(&b->slot->blocks.tree, &nr, (base >> KSM_BLOCK_SHIFT) - 1, XA_PRESENT);
 }
 
 /* Is there a checksum in a block that the filter wants? */
@@ -770,7 +770,7 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 	if (!exiting)
 		flush_cleared(s, mm, ended);
 	/* No offer has come behind ksmd's back, and none can before mmap_lock is let go. */
-	withdrawn = ended && !exiting && !s->offered && xa_empty(&slot->blocks) &&
+	withdrawn = ended && !exiting && !s->offered && xa_empty(&slot->blocks.tree) &&
 		    (first || mappings_kept(slot));
 	if (withdrawn)
 		leave_slot(d, true);
@@ -849,11 +849,6 @@ static void end_pass(struct ksm_domain *d)
 	trace_ksm_stop_scan(d->scanner.passes, d->nr_pages);
 	ksm_count(&d->scanner.passes, 1);
 	take_advice(d);
-	/* ksmd may sleep for long now. */
-	if (list_empty(&d->slots.list)) {
-		ksm_filter_clear(&d->scanner.filter);
-		ksm_index_fit(&d->index, false);
-	}
 }
 
 /**
@@ -916,7 +911,7 @@ static void close_block(struct ksm_batch *b)
 		return;
 	if (b->nr || b->dropped || !block->settled)
 		block->settled = is_settled(b);
-	ksm_block_pack(block, b->used, b->flat);
+	ksm_block_pack(&b->slot->blocks, block, b->used, b->flat);
 	ksm_block_tidy(&b->slot->blocks, b->base);
 }
 

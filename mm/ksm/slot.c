@@ -8,6 +8,7 @@
  */
 
 #include <linux/dax.h>
+#include <linux/math64.h>
 #include <linux/mman.h>
 #include <linux/sched/coredump.h>
 #include <linux/sched/mm.h>
@@ -22,12 +23,6 @@
 #include "block.h"
 #include "unmerge.h"
 #include "vma.h"
-
-/*
- * Memory that tracking a page takes: its entry in a well filled block, and its
- * share of the filter.
- */
-#define KSM_PAGE_COST	(9 + 2)
 
 static struct kmem_cache *slot_cache;
 
@@ -73,7 +68,7 @@ static void slot_free(struct ksm_mm_slot *slot)
 {
 	struct mm_struct *mm = slot->slot.mm;
 
-	VM_WARN_ON_ONCE(!xa_empty(&slot->blocks));
+	VM_WARN_ON_ONCE(!xa_empty(&slot->blocks.tree));
 	mm_slot_free(slot_cache, slot);
 	clear_bit(MMF_VM_MERGEABLE, &mm->flags);
 	mmdrop(mm);
@@ -155,6 +150,7 @@ void ksm_slot_set(struct ksm_domain *d, struct ksm_mm_slot *slot, u64 *entry,
 	int pages = !!value - !!*entry;
 
 	ksm_count(&d->nr_pages, pages);
+	ksm_count(&d->nr_items, !!ksm_entry_item(value) - !!ksm_entry_item(*entry));
 	ksm_count(&slot->slot.mm->ksm_rmap_items, pages);
 	ksm_count(&d->nr_quiet, ((value & quiet) == quiet) - ((*entry & quiet) == quiet));
 	*entry = value;
@@ -197,7 +193,7 @@ static void forget_block(struct ksm_domain *d, struct ksm_mm_slot *slot,
 	ksm_block_unpack(block, used, flat);
 	for_each_set_bit_from(from, used, to)
 		ksm_slot_forget_page(d, slot, &flat[from], lock);
-	ksm_block_pack(block, used, flat);
+	ksm_block_pack(&slot->blocks, block, used, flat);
 	memset(flat, 0, KSM_BLOCK_PAGES * sizeof(*flat));
 	ksm_block_tidy(&slot->blocks, base);
 }
@@ -221,7 +217,7 @@ void ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
 	lockdep_assert_held(&d->lock);
 	if (start >= end)
 		return;
-	xa_for_each_range(&slot->blocks, nr, block, start >> KSM_BLOCK_SHIFT,
+	xa_for_each_range(&slot->blocks.tree, nr, block, start >> KSM_BLOCK_SHIFT,
 			  (end - 1) >> KSM_BLOCK_SHIFT) {
 		cond_resched();
 		forget_block(d, slot, block, nr << KSM_BLOCK_SHIFT, start, end,
@@ -263,7 +259,7 @@ int __ksm_enter(struct mm_struct *mm)
 
 	if (!slot)
 		return -ENOMEM;
-	xa_init(&slot->blocks);
+	xa_init(&slot->blocks.tree);
 
 	spin_lock(&d->slots.lock);
 	first = list_empty(&d->slots.list);
@@ -294,7 +290,7 @@ static struct ksm_mm_slot *slot_release(struct ksm_slots *slots,
 	slot = mm_slot_entry(mm_slot, struct ksm_mm_slot, slot);
 	if (!mm_slot || slot == slots->cursor)
 		return NULL;
-	if (xa_empty(&slot->blocks)) {
+	if (xa_empty(&slot->blocks.tree)) {
 		slot_unlink(slots, slot);
 		return slot;
 	}
@@ -515,34 +511,62 @@ int ksm_disable(struct mm_struct *mm)
 	return withdraw_all(mm);
 }
 
-/**
- * ksm_profit() - weigh what merging saves against what tracking takes
- * @saved: pages saved
- * @pages: pages with an entry
- * @items: rmap_items in use
- *
- * Return: bytes, negative if tracking takes more.
- */
-long ksm_profit(unsigned long saved, unsigned long pages, unsigned long items)
+/* What cannot be told to belong to one mm. */
+static unsigned long common_bytes(struct ksm_domain *d)
 {
-	return saved * PAGE_SIZE - pages * KSM_PAGE_COST -
-	       items * sizeof(struct ksm_rmap_item);
+	return READ_ONCE(d->scanner.filter.bytes) + ksm_index_bytes(&d->index);
+}
+
+/**
+ * ksm_bytes() - how much memory does it take to keep track of all pages?
+ * @d: domain; not locked
+ *
+ * Return: bytes that are allocated for nothing else, as long as pages are tracked.
+ */
+unsigned long ksm_bytes(struct ksm_domain *d)
+{
+	unsigned long bytes = common_bytes(d) + READ_ONCE(d->nr_items) * ksm_item_size();
+	struct ksm_mm_slot *slot;
+
+	spin_lock(&d->slots.lock);
+	list_for_each_entry(slot, &d->slots.list, slot.mm_node)
+		bytes += READ_ONCE(slot->blocks.bytes);
+	spin_unlock(&d->slots.lock);
+	return bytes;
 }
 
 #ifdef CONFIG_PROC_FS
+/* What is known of its own pages, without rmap_items. */
+static unsigned long slot_bytes(struct ksm_slots *slots, struct mm_struct *mm)
+{
+	unsigned long bytes = 0;
+	struct mm_slot *slot;
+
+	spin_lock(&slots->lock);
+	slot = mm_slot_lookup(slots->hash, mm);
+	if (slot)
+		bytes = READ_ONCE(mm_slot_entry(slot, struct ksm_mm_slot, slot)->blocks.bytes);
+	spin_unlock(&slots->lock);
+	return bytes;
+}
+
 /**
  * ksm_process_profit() - what merging saves for one mm
  * @mm: the mm
  *
- * Return: bytes, as ksm_profit(); rmap_items of pages that wait for a twin are not
- * counted, as they are few.
+ * What cannot be told to belong to one mm is shared out by the number of pages.
+ * rmap_items of pages that wait for a twin are not counted, as they are few.
+ *
+ * Return: bytes, negative if tracking takes more.
  */
 long ksm_process_profit(struct mm_struct *mm)
 {
 	unsigned long merging = READ_ONCE(mm->ksm_merging_pages);
+	unsigned long all = max(READ_ONCE(ksm_domain.nr_pages), 1UL);
+	u64 share = (u64)common_bytes(&ksm_domain) * READ_ONCE(mm->ksm_rmap_items);
 
-	return ksm_profit(merging + mm_ksm_zero_pages(mm),
-			  READ_ONCE(mm->ksm_rmap_items), merging);
+	return (merging + mm_ksm_zero_pages(mm)) * PAGE_SIZE - merging * ksm_item_size() -
+	       slot_bytes(&ksm_domain.slots, mm) - (unsigned long)div64_ul(share, all);
 }
 
 static bool offers_something(struct mm_struct *mm)

@@ -5,9 +5,9 @@
 #include <linux/hashtable.h>
 #include <linux/list.h>
 #include <linux/spinlock.h>
-#include <linux/xarray.h>
 
 #include "../mm_slot.h"
+#include "block.h"
 #include "rmap.h"
 
 struct ksm_domain;
@@ -15,14 +15,14 @@ struct ksm_domain;
 /**
  * struct ksm_mm_slot - an mm that takes part
  * @slot: in the list and hash of slots; holds a reference (mm_count) to the mm
- * @blocks: by number. Only grows while the cursor stands on this slot, which is
+ * @blocks: what is known of its pages. Only grows while the cursor stands on this slot, which is
  *	why an exit may free a slot that has none.
  * @anon_pages: how many the mm had when the last pass came to it
  * @mmap_count: tells whether its mmap_lock has been held for writing since then
  */
 struct ksm_mm_slot {
 	struct mm_slot slot;
-	struct xarray blocks;
+	struct ksm_blocks blocks;
 	s64 anon_pages;
 	unsigned int mmap_count;
 };
@@ -58,6 +58,6 @@ bool ksm_slot_forget_page(struct ksm_domain *d, struct ksm_mm_slot *slot,
 void ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
 		     unsigned long start, unsigned long end,
 		     enum ksm_folio_lock lock);
-long ksm_profit(unsigned long saved, unsigned long pages, unsigned long items);
+unsigned long ksm_bytes(struct ksm_domain *d);
 
 #endif /* __MM_KSM_SLOT_H */

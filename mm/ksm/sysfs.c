@@ -171,14 +171,10 @@ KSM_ATTR_RO(ksm_zero_pages);
 static ssize_t general_profit_show(struct kobject *kobj,
 				   struct kobj_attribute *attr, char *buf)
 {
-	struct ksm_index *index = &ksm_domain.index;
-	unsigned long sharing = READ_ONCE(index->pages_sharing);
-	unsigned long items = READ_ONCE(index->pages_shared) + sharing +
-			      READ_ONCE(index->nr_waiting);
+	unsigned long saved = READ_ONCE(ksm_domain.index.pages_sharing) +
+			      atomic_long_read(&ksm_zero_pages);
 
-	return sysfs_emit(buf, "%ld\n",
-			  ksm_profit(sharing + atomic_long_read(&ksm_zero_pages),
-				     READ_ONCE(ksm_domain.nr_pages), items));
+	return sysfs_emit(buf, "%ld\n", saved * PAGE_SIZE - ksm_bytes(&ksm_domain));
 }
 KSM_ATTR_RO(general_profit);
 

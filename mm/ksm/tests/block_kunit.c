@@ -21,7 +21,7 @@
  * @all: bitmap of all pages
  */
 struct fixture {
-	struct xarray blocks;
+	struct ksm_blocks blocks;
 	u64 model[NR_BLOCKS][KSM_BLOCK_PAGES];
 	u64 flat[KSM_BLOCK_PAGES];
 	DECLARE_BITMAP(used, KSM_BLOCK_PAGES);
@@ -39,7 +39,7 @@ static int block_test_init(struct kunit *test)
 	struct fixture *f = kunit_kzalloc(test, sizeof(*f), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, f);
-	xa_init(&f->blocks);
+	xa_init(&f->blocks.tree);
 	bitmap_fill(f->all, KSM_BLOCK_PAGES);
 	test->priv = f;
 	return 0;
@@ -59,7 +59,7 @@ static void store(struct kunit *test, unsigned int nr, unsigned int more)
 
 	block = ksm_block_reserve(&f->blocks, address_of(nr), more);
 	KUNIT_ASSERT_NOT_NULL(test, block);
-	ksm_block_pack(block, f->all, f->model[nr]);
+	ksm_block_pack(&f->blocks, block, f->all, f->model[nr]);
 	ksm_block_tidy(&f->blocks, address_of(nr));
 }
 
@@ -73,7 +73,8 @@ static void block_test_exit(struct kunit *test)
 	memset(f->model, 0, sizeof(f->model));
 	for (nr = 0; nr < NR_BLOCKS; nr++)
 		store(test, nr, 0);
-	KUNIT_EXPECT_TRUE(test, xa_empty(&f->blocks));
+	KUNIT_EXPECT_TRUE(test, xa_empty(&f->blocks.tree));
+	KUNIT_EXPECT_EQ(test, f->blocks.bytes, 0);
 }
 
 /* Is the bitmap that of the entries of the model? */
@@ -220,6 +221,27 @@ static void an_empty_block_is_gone(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, ksm_block_find(&f->blocks, address_of(0)));
 }
 
+/* A head, a bitmap and an array for each block, and a node of the tree for all. */
+static void the_memory_of_blocks_is_counted(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned int i;
+
+	f->model[0][77] = ksm_sum_entry(5);
+	store(test, 0, 1);
+	KUNIT_EXPECT_EQ(test, f->blocks.bytes, sizeof(struct xa_node) + sizeof(struct ksm_block));
+	f->model[1][77] = ksm_sum_entry(5);
+	store(test, 1, 1);
+	KUNIT_EXPECT_EQ(test, f->blocks.bytes,
+			sizeof(struct xa_node) + 2 * sizeof(struct ksm_block));
+	for (i = 0; i < KSM_BLOCK_PAGES; i++)
+		f->model[0][i] = ksm_sum_entry(i);
+	store(test, 0, KSM_BLOCK_PAGES - 1);
+	KUNIT_EXPECT_EQ(test, f->blocks.bytes,
+			sizeof(struct xa_node) + 2 * sizeof(struct ksm_block) +
+			KSM_BLOCK_PAGES * sizeof(u64) + KSM_BLOCK_PAGES / 8);
+}
+
 /* Change up to a whole block of entries; returns how many are new. */
 static unsigned int random_change(struct fixture *f, unsigned int nr,
 				  struct rnd_state *rnd)
@@ -266,6 +288,7 @@ static struct kunit_case block_test_cases[] = {
 	KUNIT_CASE(what_is_reserved_in_vain_does_no_harm),
 	KUNIT_CASE(a_block_shrinks_when_pages_go),
 	KUNIT_CASE(an_empty_block_is_gone),
+	KUNIT_CASE(the_memory_of_blocks_is_counted),
 	KUNIT_CASE(random_changes_agree_with_the_model),
 	{}
 };

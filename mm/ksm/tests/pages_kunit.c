@@ -261,6 +261,24 @@ static void an_offer_behind_the_back_of_a_pass_is_not_lost(struct kunit *test)
 	expect_shared(test, 1, 1);
 }
 
+/* Of two pages, each alone in its block. */
+static void all_memory_is_counted(struct kunit *test)
+{
+	struct ksm_domain *d = &ksm_domain;
+	unsigned long common, blocks = 2 * sizeof(struct ksm_block);
+	long profit;
+
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, KSM_BLOCK_PAGES, OLD_BYTES);
+	run_passes(2);
+	expect_shared(test, 1, 1);
+	common = d->scanner.filter.bytes + d->index.bytes + sizeof(struct ksm_stable_node);
+	KUNIT_EXPECT_GE(test, ksm_bytes(d), common + blocks + 2 * sizeof(struct ksm_rmap_item));
+	profit = 2 * PAGE_SIZE - ksm_bytes(d);
+	if (IS_ENABLED(CONFIG_PROC_FS))
+		KUNIT_EXPECT_EQ(test, ksm_process_profit(current->mm), profit);
+}
+
 /* As if somebody had found out how to make them. */
 static u64 weak_checksum(struct page *page)
 {
@@ -411,6 +429,7 @@ static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(a_shared_page_that_went_is_forgotten),
 	KUNIT_CASE(run_2_undoes_everything),
 	KUNIT_CASE(an_offer_behind_the_back_of_a_pass_is_not_lost),
+	KUNIT_CASE(all_memory_is_counted),
 	KUNIT_CASE(equal_checksums_merge_nothing_wrong),
 	KUNIT_CASE(equal_checksums_cost_so_many_compares),
 	KUNIT_CASE(the_key_of_a_ksm_page_is_that_of_its_bytes),
