@@ -104,25 +104,26 @@ void ksm_block_unpack(const struct ksm_block *block, unsigned long *used, u64 *f
 }
 
 /* Arrays of more than one entry are apart from the head. */
-static void count_arrays(struct ksm_blocks *blocks, const struct ksm_block *block, int sign)
-{
-	if (block->order)
-		ksm_count(&blocks->bytes,
-			  sign * (ksize(block->entry) + ksize(block->present)));
-}
-
-static void free_arrays(struct ksm_blocks *blocks, struct ksm_block *block)
+static void free_arrays(struct ksm_block *block)
 {
 	if (!block->order)
 		return;
-	count_arrays(blocks, block, -1);
 	kfree(block->entry);
 	bitmap_free(block->present);
 }
 
+/* A block comes, goes, or is about to change (sign -1) or has changed (sign 1). */
+static void count_block(struct ksm_blocks *blocks, const struct ksm_block *block, int sign)
+{
+	long bytes = ksize(block);
+
+	if (block->order)
+		bytes += ksize(block->entry) + ksize(block->present);
+	ksm_count(&blocks->bytes, sign * bytes);
+}
+
 /* Entries move to an array for more than one, if there is memory for it. */
-static bool resize(struct ksm_blocks *blocks, struct ksm_block *block,
-		   unsigned int order)
+static bool resize(struct ksm_block *block, unsigned int order)
 {
 	u64 *entry = kmalloc_array(1U << order, sizeof(*entry), KSM_GFP);
 	unsigned long *present = bitmap_alloc(KSM_BLOCK_PAGES, KSM_GFP);
@@ -134,34 +135,33 @@ static bool resize(struct ksm_blocks *blocks, struct ksm_block *block,
 	}
 	memcpy(entry, block->entry, block->nr * sizeof(*entry));
 	copy_present(block, present);
-	free_arrays(blocks, block);
+	free_arrays(block);
 	block->entry = entry;
 	block->present = present;
 	block->order = order;
-	count_arrays(blocks, block, 1);
 	return true;
 }
 
-static void keep_one(struct ksm_blocks *blocks, struct ksm_block *block)
+static void keep_one(struct ksm_block *block)
 {
 	u64 one = block->entry[0];
 
 	block->place = find_first_bit(block->present, KSM_BLOCK_PAGES);
-	free_arrays(blocks, block);
+	free_arrays(block);
 	block->one = one;
 	block->entry = &block->one;
 	block->order = 0;
 }
 
 /* By a quarter at least, so that it does not go back and forth. */
-static void shrink(struct ksm_blocks *blocks, struct ksm_block *block)
+static void shrink(struct ksm_block *block)
 {
 	if (!block->nr || block->nr > room_of(block) / 4)
 		return;
 	if (block->nr == 1)
-		keep_one(blocks, block);
+		keep_one(block);
 	else
-		resize(blocks, block, order_base_2(block->nr));
+		resize(block, order_base_2(block->nr));
 }
 
 static bool is_full(const unsigned long *used, const u64 *flat)
@@ -212,11 +212,13 @@ static void pack_some(struct ksm_block *block, const unsigned long *used,
 void ksm_block_pack(struct ksm_blocks *blocks, struct ksm_block *block,
 		    const unsigned long *used, const u64 *flat)
 {
+	count_block(blocks, block, -1);
 	if (room_of(block) == KSM_BLOCK_PAGES && is_full(used, flat))
 		pack_full(block, flat);
 	else
 		pack_some(block, used, flat);
-	shrink(blocks, block);
+	shrink(block);
+	count_block(blocks, block, 1);
 }
 
 /**
@@ -231,20 +233,13 @@ struct ksm_block *ksm_block_find(struct ksm_blocks *blocks, unsigned long addres
 	return xa_load(&blocks->tree, address >> KSM_BLOCK_SHIFT);
 }
 
-/*
- * A block comes or goes. A node of the tree is for so many of them in a row that there is
- * no need to count those that lead to it.
- */
-static void count_block(struct ksm_blocks *blocks, const struct ksm_block *block,
-			unsigned long nr, int sign)
+/* A node of the tree is for so many blocks that those above it need not be counted. */
+static void count_leaf(struct ksm_blocks *blocks, unsigned long nr, int sign)
 {
 	unsigned long first = round_down(nr, XA_CHUNK_SIZE);
-	unsigned long last = first + XA_CHUNK_SIZE - 1;
-	long bytes = ksize(block);
 
-	if (!xa_find(&blocks->tree, &first, last, XA_PRESENT))
-		bytes += sizeof(struct xa_node);
-	ksm_count(&blocks->bytes, sign * bytes);
+	if (!xa_find(&blocks->tree, &first, first + XA_CHUNK_SIZE - 1, XA_PRESENT))
+		ksm_count(&blocks->bytes, sign * (long)sizeof(struct xa_node));
 }
 
 static struct ksm_block *block_make(struct ksm_blocks *blocks,
@@ -256,12 +251,14 @@ static struct ksm_block *block_make(struct ksm_blocks *blocks,
 	if (!block)
 		return NULL;
 	block->entry = &block->one;
-	count_block(blocks, block, nr, 1);
-	if (!xa_is_err(xa_store(&blocks->tree, nr, block, KSM_GFP)))
-		return block;
-	count_block(blocks, block, nr, -1);
-	kmem_cache_free(block_cache, block);
-	return NULL;
+	count_leaf(blocks, nr, 1);
+	if (xa_is_err(xa_store(&blocks->tree, nr, block, KSM_GFP))) {
+		count_leaf(blocks, nr, -1);
+		kmem_cache_free(block_cache, block);
+		return NULL;
+	}
+	count_block(blocks, block, 1);
+	return block;
 }
 
 /**
@@ -276,14 +273,17 @@ struct ksm_block *ksm_block_reserve(struct ksm_blocks *blocks,
 				    unsigned long address, unsigned int more)
 {
 	struct ksm_block *block = ksm_block_find(blocks, address);
-	unsigned int room;
+	bool enough;
 
 	if (!block)
 		block = block_make(blocks, address);
 	if (!block)
 		return NULL;
-	room = block->nr + more;
-	if (room <= room_of(block) || resize(blocks, block, order_base_2(room)))
+	count_block(blocks, block, -1);
+	enough = block->nr + more <= room_of(block) ||
+		 resize(block, order_base_2(block->nr + more));
+	count_block(blocks, block, 1);
+	if (enough)
 		return block;
 	ksm_block_tidy(blocks, address);
 	return NULL;
@@ -301,8 +301,9 @@ void ksm_block_tidy(struct ksm_blocks *blocks, unsigned long address)
 
 	if (!block || block->nr)
 		return;
-	free_arrays(blocks, block);
+	count_block(blocks, block, -1);
 	xa_erase(&blocks->tree, nr);
-	count_block(blocks, block, nr, -1);
+	count_leaf(blocks, nr, -1);
+	free_arrays(block);
 	kmem_cache_free(block_cache, block);
 }

@@ -114,7 +114,7 @@ void ksm_index_fit(struct ksm_index *index, bool used)
 	unsigned int bits = used ? ilog2(totalram_pages() / KSM_PAGES_PER_TREE) : 0;
 	struct ksm_trees *trees = &index->single;
 
-	if (bits == index->bits || index->nr_nodes || index->nr_waiting)
+	if (bits == index->bits || index->nr_nodes || index->nr_unstable)
 		return;
 	if (bits)
 		trees = kvcalloc(1UL << bits, sizeof(*trees), KSM_ARRAY_GFP);
@@ -246,38 +246,6 @@ static bool unstable_less(struct rb_node *a, const struct rb_node *b)
 	return key_cmp(&rb_unstable(a)->key, &rb_unstable(b)->key) < 0;
 }
 
-static bool same_key(const struct ksm_stable_node *node,
-		     const struct rb_node *rb)
-{
-	return rb && !key_cmp(&node->key, &rb_stable(rb)->key);
-}
-
-/*
- * A node has come (sign 1) or is about to go (sign -1): count it among the dups
- * of its key if there are others, and with them the one that stood alone.
- */
-static void count_dups(struct ksm_index *index, struct ksm_stable_node *node,
-		       int sign)
-{
-	struct rb_node *prev = rb_prev(&node->rb);
-	struct rb_node *next = rb_next(&node->rb);
-	bool has_prev = same_key(node, prev);
-	bool has_next = same_key(node, next);
-	bool pair;
-
-	if (!has_prev && !has_next)
-		return;
-	if (has_prev && has_next)
-		pair = false;
-	else if (has_prev)
-		pair = !same_key(node, rb_prev(prev));
-	else
-		pair = !same_key(node, rb_next(next));
-
-	ksm_count(&index->chains, pair ? sign : 0);
-	ksm_count(&index->dups, pair ? 2 * sign : sign);
-}
-
 static bool wants_watch(const struct ksm_stable_node *node)
 {
 	return !node->nr_items || node->full || !list_empty(&node->orphans);
@@ -299,6 +267,19 @@ static struct ksm_trees *trees_of(const struct ksm_index *index, u64 checksum)
 	return &index->trees[checksum >> (KSM_CHECKSUM_BITS - index->bits)];
 }
 
+static struct rb_node *find_stable(const struct ksm_index *index,
+				   const struct ksm_key *key)
+{
+	return rb_find_first(key, &trees_of(index, key->checksum)->stable, stable_cmp);
+}
+
+static struct rb_node *find_unstable(const struct ksm_index *index,
+				     const struct ksm_key *key)
+{
+	return rb_find_first(key, &trees_of(index, key->checksum)->unstable,
+			     unstable_cmp);
+}
+
 static void insert_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
 	ksm_count(&index->nr_nodes, 1);
@@ -311,16 +292,19 @@ static void erase_node(struct ksm_index *index, struct ksm_stable_node *node)
 	rb_erase(&node->rb, &trees_of(index, node->key.checksum)->stable);
 }
 
-static void insert_item(struct ksm_index *index, struct ksm_rmap_item *item)
+/*
+ * A node has come (sign 1) or is about to go (sign -1): count it among the dups of its
+ * key if there are others, and with them the one that was there, or stays.
+ */
+static void count_dups(struct ksm_index *index, struct ksm_stable_node *node, int sign)
 {
-	ksm_count(&index->nr_waiting, 1);
-	rb_add(&item->rb, &trees_of(index, item->key.checksum)->unstable, unstable_less);
-}
+	struct rb_node *rb = find_stable(index, &node->key);
+	int nr = 0;
 
-static void erase_item(struct ksm_index *index, struct ksm_rmap_item *item)
-{
-	ksm_count(&index->nr_waiting, -1);
-	rb_erase(&item->rb, &trees_of(index, item->key.checksum)->unstable);
+	for (; rb && nr < 3; rb = rb_next_match(&node->key, rb, stable_cmp))
+		nr++;
+	ksm_count(&index->chains, nr == 2 ? sign : 0);
+	ksm_count(&index->dups, nr == 2 ? 2 * sign : nr > 2 ? sign : 0);
 }
 
 /**
@@ -456,20 +440,6 @@ void ksm_index_del_node(struct ksm_index *index, struct ksm_stable_node *node)
 	ksm_node_free(node);
 }
 
-/*
- * Give up a node that has no items, if its page is mapped nowhere. A page that is
- * mapped all the same came by fork, and ksmd will meet it there.
- */
-static bool retire_node(struct ksm_index *index, struct ksm_stable_node *node,
-			struct folio *folio)
-{
-	if (node->nr_items || folio_mapped(folio))
-		return false;
-	ksm_folio_set_node(folio, NULL);
-	ksm_index_del_node(index, node);
-	return true;
-}
-
 /**
  * ksm_index_add_item() - let a page be found by a twin
  * @index: the index
@@ -478,8 +448,9 @@ static bool retire_node(struct ksm_index *index, struct ksm_stable_node *node,
 void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item)
 {
 	VM_WARN_ON_ONCE(item->state != KSM_ITEM_LOOSE);
-	insert_item(index, item);
+	rb_add(&item->rb, &trees_of(index, item->key.checksum)->unstable, unstable_less);
 	item->state = KSM_ITEM_UNSTABLE;
+	ksm_count(&index->nr_unstable, 1);
 }
 
 /* From now on the item belongs to its node only, for others' mappings. */
@@ -511,13 +482,22 @@ static struct folio *lock_node(struct ksm_index *index,
 	return folio;
 }
 
-/* The node may have lost its last item: then it goes too. */
-static void unlock_node(struct ksm_index *index, struct ksm_stable_node *node,
+/*
+ * Give the node up if it has no items, and its page is mapped nowhere; returns whether
+ * that is so. A page that is mapped all the same came by fork, and ksmd will meet it there.
+ */
+static bool unlock_node(struct ksm_index *index, struct ksm_stable_node *node,
 			struct folio *folio)
 {
-	retire_node(index, node, folio);
+	bool unused = !node->nr_items && !folio_mapped(folio);
+
+	if (unused) {
+		ksm_folio_set_node(folio, NULL);
+		ksm_index_del_node(index, node);
+	}
 	folio_unlock(folio);
 	folio_put(folio);
+	return unused;
 }
 
 /**
@@ -528,8 +508,9 @@ static void unlock_node(struct ksm_index *index, struct ksm_stable_node *node,
 void ksm_index_del_item(struct ksm_index *index, struct ksm_rmap_item *item)
 {
 	VM_WARN_ON_ONCE(item->state != KSM_ITEM_UNSTABLE);
-	erase_item(index, item);
+	rb_erase(&item->rb, &trees_of(index, item->key.checksum)->unstable);
 	item->state = KSM_ITEM_LOOSE;
+	ksm_count(&index->nr_unstable, -1);
 }
 
 static int free_stable(struct ksm_index *index, struct ksm_rmap_item *item,
@@ -578,19 +559,6 @@ int ksm_index_free_item(struct ksm_index *index, struct ksm_rmap_item *item,
 		ksm_index_del_item(index, item);
 	ksm_item_free(item);
 	return 0;
-}
-
-static struct rb_node *find_stable(const struct ksm_index *index,
-				   const struct ksm_key *key)
-{
-	return rb_find_first(key, &trees_of(index, key->checksum)->stable, stable_cmp);
-}
-
-static struct rb_node *find_unstable(const struct ksm_index *index,
-				     const struct ksm_key *key)
-{
-	return rb_find_first(key, &trees_of(index, key->checksum)->unstable,
-			     unstable_cmp);
 }
 
 /*
@@ -795,8 +763,8 @@ struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 		}
 		if (found)
 			put_page(found);
-		erase_item(index, twin);
-		insert_item(index, twin);
+		ksm_index_del_item(index, twin);
+		ksm_index_add_item(index, twin);
 	}
 	return NULL;
 }
@@ -922,12 +890,8 @@ int ksm_index_clear(struct ksm_index *index)
 		next = node_after(index, node);
 		cond_resched();
 		folio = lock_node(index, node, KSM_FOLIO_LOCK);
-		if (!folio)
-			continue;
-		if (!retire_node(index, node, folio))
+		if (folio && !unlock_node(index, node, folio))
 			err = -EBUSY;
-		folio_unlock(folio);
-		folio_put(folio);
 	}
 	return err;
 }
@@ -999,7 +963,7 @@ static bool validate_stable(const struct ksm_index *index,
 	while ((node = node_after(index, prev))) {
 		if (prev && stable_less(&node->rb, &prev->rb))
 			return false;
-		if (!prev || !same_key(node, &prev->rb)) {
+		if (!prev || key_cmp(&node->key, &prev->key)) {
 			count_chain(c, run);
 			run = 0;
 		}
@@ -1031,7 +995,7 @@ static bool validate_unstable(const struct ksm_index *index)
 		}
 		cond_resched();
 	}
-	return nr == index->nr_waiting;
+	return nr == index->nr_unstable;
 }
 
 /**

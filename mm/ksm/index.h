@@ -131,7 +131,7 @@ struct ksm_trees {
  * @bits: how many upper bits of a checksum choose its trees
  * @single: the trees, if there is no need for more
  * @nr_nodes: stable nodes
- * @nr_waiting: rmap_items in the unstable trees
+ * @nr_unstable: rmap_items in the unstable trees
  * @nr_orphans: rmap_items that are orphans
  * @watch: stable nodes that may have lost their page unnoticed; what was looked at goes
  *	to its end
@@ -148,7 +148,7 @@ struct ksm_index {
 	unsigned int bits;
 	struct ksm_trees single;
 	unsigned long nr_nodes;
-	unsigned long nr_waiting;
+	unsigned long nr_unstable;
 	unsigned long nr_orphans;
 	struct list_head watch;
 	unsigned long nr_watched;

@@ -11,6 +11,7 @@
  * whose own mapping goes may have to stay, as an orphan: see ksm_item_needed().
  */
 
+#include <kunit/static_stub.h>
 #include <linux/memcontrol.h>
 #include <linux/rmap.h>
 #include <linux/sched/signal.h>
@@ -124,6 +125,8 @@ struct folio *ksm_node_folio(struct ksm_stable_node *node,
 	struct folio *folio;
 	u16 moves;
 	int err;
+
+	KUNIT_STATIC_STUB_REDIRECT(ksm_node_folio, node, lock);
 
 	might_sleep_if(lock == KSM_FOLIO_LOCK);
 	do {
@@ -257,7 +260,7 @@ static int max_anchors(void)
 }
 
 /* Is there another item that leads to all that this one leads to? */
-static bool has_double(struct ksm_rmap_item *item)
+static bool is_redundant(struct ksm_rmap_item *item)
 {
 	struct ksm_rmap_item *other;
 	int budget = max_anchors();
@@ -302,7 +305,9 @@ bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned i
 	struct anon_vma_chain *avc;
 	bool needed = false;
 
-	if (!folio_mapped(folio) || has_double(item))
+	KUNIT_STATIC_STUB_REDIRECT(ksm_item_needed, item, folio, vmas);
+
+	if (!folio_mapped(folio) || is_redundant(item))
 		return false;
 	anon_vma_lock_read(anon_vma);
 	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, item->place,

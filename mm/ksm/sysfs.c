@@ -137,7 +137,7 @@ KSM_KNOB(advisor_target_scan_time, ksm_domain.advisor.target_seconds,
 /* Pages without a twin, whether or not an rmap_item waits for one. */
 static unsigned long pages_unshared(void)
 {
-	return READ_ONCE(ksm_domain.index.nr_waiting) +
+	return READ_ONCE(ksm_domain.index.nr_unstable) +
 	       READ_ONCE(ksm_domain.nr_quiet);
 }
 

@@ -159,13 +159,17 @@ static void it_is_renewed_when_pages_have_changed(struct kunit *test)
 static void a_renewal_finds_what_was_missed(struct kunit *test)
 {
 	struct ksm_filter *filter = test->priv;
+	u8 generation;
 
 	note(test, 0, NR_PAGES);
 	next_pass(test, NR_PAGES);
 	next_pass(test, NR_PAGES);
 	KUNIT_ASSERT_EQ(test, suspects(test, 0, NR_PAGES), 0);
+	generation = filter->generation;
 	begin_pass(test, NR_PAGES, true);
-	ksm_filter_note_again(filter, checksum_of(5));
+	/* The pass comes by at the other one. */
+	if (filter->generation != generation)
+		ksm_filter_note_again(filter, checksum_of(5));
 	KUNIT_EXPECT_EQ(test, suspects(test, 5, 6), 1);
 }
 

@@ -7,7 +7,10 @@
  * real checksum never gives by chance, are the usual case.
  */
 
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
+#include <kunit/test-bug.h>
+#include <linux/pagemap.h>
 #include <linux/prandom.h>
 #include <linux/rmap.h>
 
@@ -22,6 +25,8 @@
 #define NR_NIDS		2
 #define MAX_SHARING	4
 #define NR_STEPS	20000
+#define NR_ORPHANS	10U
+#define NR_VMAS		5U
 
 /**
  * struct fixture - an index and what a test puts into it
@@ -32,6 +37,9 @@
  * @node: nodes in the index, NULL where there is none
  * @home: the model: the node that an item belongs to, -1 for none
  * @waiting: the model: the item is in the unstable tree
+ * @folio: the page of each node, for some tests
+ * @looks: how often it was asked whether an item is needed
+ * @needed: the answer
  */
 struct fixture {
 	struct ksm_index index;
@@ -41,6 +49,9 @@ struct fixture {
 	struct ksm_stable_node *node[NR_NODES];
 	int home[NR_ITEMS];
 	bool waiting[NR_ITEMS];
+	struct folio *folio;
+	unsigned int looks;
+	bool needed;
 };
 
 static int index_test_init(struct kunit *test)
@@ -161,7 +172,7 @@ static void check_against_model(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, ksm_index_validate(&f->index));
 	KUNIT_ASSERT_EQ(test, f->index.pages_shared, shared);
 	KUNIT_ASSERT_EQ(test, f->index.pages_sharing, sharing);
-	KUNIT_ASSERT_EQ(test, f->index.nr_waiting, unshared);
+	KUNIT_ASSERT_EQ(test, f->index.nr_unstable, unshared);
 	KUNIT_ASSERT_EQ(test, f->index.chains, chains);
 	KUNIT_ASSERT_EQ(test, f->index.dups, dups);
 	KUNIT_ASSERT_EQ(test, f->mm->ksm_merging_pages, shared + sharing);
@@ -205,7 +216,6 @@ static void random_item_step(struct kunit *test, struct rnd_state *rnd)
 /* Whatever is done in whatever order, the index agrees with the model. */
 static void random_operations_agree_with_the_model(struct kunit *test)
 {
-	struct fixture *f = test->priv;
 	struct rnd_state rnd;
 	int step;
 
@@ -302,9 +312,9 @@ static void dropping_an_item_is_undone_by_adding_it(struct kunit *test)
 	wait_item(f, 0, key_of(3));
 	wait_item(f, 1, key_of(3));
 	stop_waiting(f, 0);
-	KUNIT_EXPECT_EQ(test, f->index.nr_waiting, 1);
+	KUNIT_EXPECT_EQ(test, f->index.nr_unstable, 1);
 	wait_item(f, 0, key_of(3));
-	KUNIT_EXPECT_EQ(test, f->index.nr_waiting, 2);
+	KUNIT_EXPECT_EQ(test, f->index.nr_unstable, 2);
 	check_against_model(test);
 }
 
@@ -324,6 +334,133 @@ static void idle_and_full_nodes_are_watched(struct kunit *test)
 	detach_item(f, 0);
 	KUNIT_EXPECT_TRUE(test, list_empty(&f->index.watch));
 	check_against_model(test);
+}
+
+/* Each node has the same page here. */
+static struct folio *only_folio(struct ksm_stable_node *node, enum ksm_folio_lock lock)
+{
+	struct folio *folio = ((struct fixture *)kunit_get_current_test()->priv)->folio;
+
+	folio_get(folio);
+	if (lock != KSM_FOLIO_NOLOCK)
+		folio_lock(folio);
+	/* Nothing else counts there. */
+	node->moves++;
+	return folio;
+}
+
+/* An item takes a look at NR_VMAS to find out, and counts it. */
+static bool counted_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned int *vmas)
+{
+	struct fixture *f = kunit_get_current_test()->priv;
+
+	*vmas -= NR_VMAS;
+	f->looks++;
+	item->clock++;
+	return f->needed;
+}
+
+/* Orphans of a node that has one item: place 0 is the item's. */
+static void make_orphans(struct kunit *test, int n, unsigned int nr)
+{
+	struct fixture *f = test->priv;
+	struct ksm_rmap_item *item;
+
+	f->folio = page_folio(alloc_page(GFP_KERNEL | __GFP_ZERO));
+	f->needed = true;
+	kunit_activate_static_stub(test, ksm_node_folio, only_folio);
+	kunit_activate_static_stub(test, ksm_item_needed, counted_needed);
+	KUNIT_ASSERT_NOT_NULL(test, add_node(f, n, key_of(1)));
+	append_item(f, 0, n);
+	while (nr--) {
+		item = ksm_item_alloc();
+		KUNIT_ASSERT_NOT_NULL(test, item);
+		item->mm = f->mm;
+		ksm_index_append(&f->index, f->node[n], item, nr + 1, &f->anon_vma);
+		KUNIT_ASSERT_EQ(test, ksm_index_free_item(&f->index, item, KSM_FOLIO_LOCK), 0);
+		item->clock = 0;
+	}
+	f->looks = 0;
+	f->node[n]->moves = 0;
+}
+
+static void drop_folio(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	kunit_deactivate_static_stub(test, ksm_node_folio);
+	kunit_deactivate_static_stub(test, ksm_item_needed);
+	folio_put(f->folio);
+}
+
+/* However many orphans there are, a call takes no longer, and the next one goes on. */
+static void orphans_are_pruned_in_steps(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct ksm_rmap_item *item;
+	int i;
+
+	make_orphans(test, 0, NR_ORPHANS);
+	KUNIT_EXPECT_EQ(test, f->index.nr_orphans, NR_ORPHANS);
+	for (i = 1; i <= NR_ORPHANS / 2; i++) {
+		KUNIT_EXPECT_EQ(test, ksm_index_prune(&f->index, 2 + NR_VMAS), 3 + 2 * NR_VMAS);
+		KUNIT_EXPECT_EQ(test, f->looks, 2 * i);
+	}
+	list_for_each_entry(item, &f->node[0]->orphans, link)
+		KUNIT_EXPECT_EQ(test, item->clock, 1);
+	f->needed = false;
+	ksm_index_prune(&f->index, UINT_MAX);
+	KUNIT_EXPECT_EQ(test, f->index.nr_orphans, 0);
+	drop_folio(test);
+	check_against_model(test);
+}
+
+/* No node is looked at twice in a call, nor again before all others. */
+static void nodes_are_pruned_in_turn(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	int i;
+
+	make_orphans(test, 0, 0);
+	for (i = 1; i < NR_ITEMS; i++) {
+		if (i % MAX_SHARING == 0)
+			KUNIT_ASSERT_NOT_NULL(test, add_node(f, i / MAX_SHARING, key_of(i)));
+		append_item(f, i, i / MAX_SHARING);
+	}
+	KUNIT_ASSERT_EQ(test, f->index.nr_watched, NR_NODES);
+	for (i = 0; i < 2; i++)
+		KUNIT_EXPECT_EQ(test, ksm_index_prune(&f->index, NR_NODES / 2), NR_NODES / 2);
+	for (i = 0; i < NR_NODES; i++)
+		KUNIT_EXPECT_EQ(test, f->node[i]->moves, 1);
+	KUNIT_EXPECT_EQ(test, ksm_index_prune(&f->index, UINT_MAX), NR_NODES);
+	drop_folio(test);
+	check_against_model(test);
+}
+
+/* Its relatives are too many to be looked at, and there is another one like it. */
+static void an_orphan_like_another_one_is_not_needed(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct anon_vma anon_vma = { .root = &anon_vma, .rb_root = RB_ROOT_CACHED };
+	struct vm_area_struct vma = { .vm_end = NR_ITEMS * PAGE_SIZE };
+	struct anon_vma_chain avc = { .vma = &vma, .anon_vma = &anon_vma };
+	struct page *page = alloc_page(GFP_KERNEL);
+	unsigned int none = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	init_rwsem(&anon_vma.rwsem);
+	atomic_set(&anon_vma.refcount, NR_ITEMS);
+	anon_vma_interval_tree_insert(&avc, &anon_vma.rb_root);
+	atomic_set(&page->_mapcount, 0);
+	KUNIT_ASSERT_NOT_NULL(test, add_node(f, 0, key_of(1)));
+	ksm_index_append(&f->index, f->node[0], &f->item[0], 5, &anon_vma);
+	KUNIT_EXPECT_TRUE(test, ksm_item_needed(&f->item[0], page_folio(page), &none));
+	ksm_index_append(&f->index, f->node[0], &f->item[1], 5, &anon_vma);
+	KUNIT_EXPECT_FALSE(test, ksm_item_needed(&f->item[0], page_folio(page), &none));
+	ksm_index_del_node(&f->index, f->node[0]);
+	f->node[0] = NULL;
+	atomic_set(&page->_mapcount, -1);
+	__free_page(page);
 }
 
 /* The function that every test relies on must be able to say no. */
@@ -362,6 +499,9 @@ static struct kunit_case index_test_cases[] = {
 	KUNIT_CASE(nodes_of_other_nids_are_no_dups),
 	KUNIT_CASE(dropping_an_item_is_undone_by_adding_it),
 	KUNIT_CASE(idle_and_full_nodes_are_watched),
+	KUNIT_CASE(orphans_are_pruned_in_steps),
+	KUNIT_CASE(nodes_are_pruned_in_turn),
+	KUNIT_CASE(an_orphan_like_another_one_is_not_needed),
 	KUNIT_CASE(validate_notices_what_is_wrong),
 	KUNIT_CASE_SLOW(random_operations_agree_with_the_model),
 	{}
