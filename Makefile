@@ -46,6 +46,9 @@ tools: ## build ksmctl, the administrator's program, and libksmoffer in build/to
 patch: ## our tree as one patch to the base kernel, in build/ksm.patch
 	$(TOOLS)/mkpatch build/ksm.patch
 
+rebase: ## record a base kernel whose changes "graft" refused, once somebody has looked at them
+	base=$$($(TOOLS)/base) && $(TOOLS)/graft --record "$$base"
+
 deb: ## Debian packages for a real machine, in build/deb; "make deb CONFIG=FILE DEBUG_INFO=yes"
 	$(TOOLS)/deb $(if $(DEBUG_INFO),--debug-info) $(CONFIG)
 
@@ -64,4 +67,4 @@ clean: ## remove what was built here
 distclean: clean ## and all that was downloaded and cached, for other clones too
 	$(TOOLS)/forget
 
-.PHONY: help run test soak compare bench shell kernel um tools patch deb deb-test coverage check clean distclean
+.PHONY: help run test soak compare bench shell kernel um tools patch rebase deb deb-test coverage check clean distclean
