@@ -60,7 +60,8 @@ void *ksm_offer_mremap(void *old, size_t old_length, size_t new_length, int flag
  * @length: in bytes, as given to mmap(2)
  * @flags: as given to mmap(2)
  *
- * Offers it under the conditions of ksm_offer_mmap(). errno is kept.
+ * Offers it under the conditions of ksm_offer_mmap(). Where @addr is within a page, that
+ * page is left out. errno is kept.
  */
 void ksm_offer_mapped(void *addr, size_t length, int flags);
 

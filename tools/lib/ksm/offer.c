@@ -167,10 +167,31 @@ __attribute__((constructor)) static void begin_early(void)
 	begin_once();
 }
 
-static int advise(uintptr_t start, size_t length)
+static uintptr_t page_up(uintptr_t addr)
 {
-	int error = (int)ksm_offer_call(SYS_madvise, (long)start, (long)length, MADV_MERGEABLE);
+	uintptr_t page = getauxval(AT_PAGESZ);
 
+	return (addr + page - 1) & ~(page - 1);
+}
+
+static uintptr_t page_down(uintptr_t addr)
+{
+	return addr & ~((uintptr_t)getauxval(AT_PAGESZ) - 1);
+}
+
+/*
+ * Offer the pages from addr on that lie before end, which is the start of one. The kernel has
+ * no objection to the range then, so that EINVAL means that it does not know the advice.
+ * start is 0 where addr is in the last page of all, and end where that is to be offered.
+ */
+static int advise(uintptr_t addr, uintptr_t end)
+{
+	uintptr_t start = page_up(addr);
+	int error;
+
+	if (start < addr || end <= start)
+		return 0;
+	error = (int)ksm_offer_call(SYS_madvise, (long)start, (long)(end - start), MADV_MERGEABLE);
 	ksm_offer_answered(&policy, error);
 	return error;
 }
@@ -179,7 +200,7 @@ KSM_OFFER_PUBLIC void ksm_offer_mapped(void *addr, size_t length, int flags)
 {
 	begin_once();
 	if (ksm_offer_qualifies(&policy, length, flags))
-		advise((uintptr_t)addr, length);
+		advise((uintptr_t)addr, page_up((uintptr_t)addr + length));
 }
 
 KSM_OFFER_PUBLIC void *ksm_offer_mmap(void *addr, size_t length, int prot, int flags, int fd,
@@ -214,36 +235,18 @@ KSM_OFFER_PUBLIC void *ksm_offer_mremap(void *old, size_t old_length, size_t new
 		return got;
 	begin_once();
 	if (ksm_offer_outgrew(&policy, old_length, new_length) && ksm_offer_is_anonymous(got))
-		advise((uintptr_t)got, new_length);
+		advise((uintptr_t)got, page_up((uintptr_t)got + new_length));
 	return got;
-}
-
-static uintptr_t page_up(uintptr_t addr)
-{
-	uintptr_t page = getauxval(AT_PAGESZ);
-
-	return (addr + page - 1) & ~(page - 1);
-}
-
-static uintptr_t page_down(uintptr_t addr)
-{
-	return addr & ~((uintptr_t)getauxval(AT_PAGESZ) - 1);
 }
 
 KSM_OFFER_PUBLIC int ksm_offer_range(void *addr, size_t length)
 {
-	uintptr_t start = page_up((uintptr_t)addr);
-	uintptr_t end = page_down((uintptr_t)addr + length);
-
 	begin_once();
 	if (ksm_offer_is_whole(&policy))
 		return 0;
 	if (!ksm_offer_is_on(&policy))
 		return -EINVAL;
-	/* start is 0 where addr is in the last page of all. */
-	if (start < (uintptr_t)addr || end <= start)
-		return 0;
-	return advise(start, end - start);
+	return advise((uintptr_t)addr, page_down((uintptr_t)addr + length));
 }
 
 uintptr_t ksm_offer_brk_now(void)
@@ -261,7 +264,5 @@ bool ksm_offer_wants_brk(void)
 /* The page in which the heap ended is offered already, or it is not the heap's. */
 void ksm_offer_grown(uintptr_t before, uintptr_t end)
 {
-	before = page_up(before);
-	if (end > before)
-		advise(before, end - before);
+	advise(before, page_up(end));
 }

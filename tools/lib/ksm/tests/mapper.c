@@ -183,6 +183,22 @@ static void api(void)
 	CHECK(errno == ENOMEM);
 }
 
+/* Of the last page of all nothing can be offered. */
+static void api_odd(void)
+{
+	char *mapped = ksm_offer_mmap(NULL, 5 * PAGE, BOTH, ANONYMOUS, -1, 0);
+
+	CHECK(mapped != MAP_FAILED);
+	ksm_offer_mapped(mapped + 1, 3 * PAGE, ANONYMOUS);
+	ksm_offer_mapped(mapped, SIZE_MAX, ANONYMOUS);
+	ksm_offer_mapped(NULL, SIZE_MAX, ANONYMOUS);
+	ksm_offer_mapped((void *)-PAGE, PAGE - 1, ANONYMOUS);
+	ksm_offer_mapped((void *)-1, 2 * PAGE, ANONYMOUS);
+	CHECK(ksm_offer_range((void *)-1, 2 * PAGE) == 0);
+	CHECK(ksm_offer_range(mapped, SIZE_MAX) == 0);
+	ksm_offer_mapped(mapped, PAGE + 1, ANONYMOUS);
+}
+
 /* For ENOMEM, which does not make the library give up */
 static void api_error(void)
 {
@@ -223,6 +239,7 @@ static const struct part parts[] = {
 #endif
 #ifdef LINKED
 	{ "api", api },
+	{ "api_odd", api_odd },
 	{ "api_error", api_error },
 	{ "api_whole", api_whole },
 	{ "api_off", api_off },
