@@ -8,7 +8,8 @@
  * memory in another way, and for those that want to choose.
  *
  * The settings are in the environment and are read once, before the first mapping;
- * see Documentation/admin-guide/mm/ksm.rst.
+ * see Documentation/admin-guide/mm/ksm.rst. In a program with more rights than whoever
+ * started it, such as one with the set-user-ID bit, nothing is offered.
  */
 #ifndef KSM_OFFER_H
 #define KSM_OFFER_H
@@ -75,7 +76,8 @@ void ksm_offer_mapped(void *addr, size_t length, int flags);
  *
  * Return: 0, also if there is no whole page, or
  *	-EINVAL where the kernel has no KSM, or had none before, or where the settings say
- *	that nothing is to be offered;
+ *	that nothing is to be offered, or where the program has more rights than whoever
+ *	started it;
  *	-ENOMEM where something in the range is not mapped; the rest is offered;
  *	-EAGAIN where the kernel lacked memory.
  */

@@ -125,9 +125,15 @@ static struct ksm_offer_settings read_settings(void)
 	char path[PATH_MAX], command[COMMAND_SIZE];
 	struct ksm_offer_program program;
 
-	/* Who starts a program with more rights than his own decides nothing for it. */
-	if (ksm_offer_is_privileged())
+	/*
+	 * Whoever starts a program with more rights than his own decides nothing for it, and
+	 * shall learn nothing of what it has in memory, not by an offer that it inherited either.
+	 */
+	if (ksm_offer_is_privileged()) {
+		settings.off = true;
+		settings.heap = KSM_OFFER_HEAP_ALL;
 		return settings;
+	}
 	command[0] = '\0';
 	ksm_offer_call(SYS_prctl, PR_GET_NAME, (long)command);
 	command[COMMAND_SIZE - 1] = '\0';
