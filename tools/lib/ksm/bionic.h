@@ -15,6 +15,12 @@
 #define MADV_MERGEABLE 12
 #endif
 
+/* No KSM, or a filter of system calls that does not let the advice pass */
+static inline int bionic_ksm_is_final(int error)
+{
+	return error == EINVAL || error == EPERM || error == EACCES || error == ENOSYS;
+}
+
 static inline int bionic_ksm_qualifies(int flags)
 {
 	return (flags & MAP_PRIVATE) && (flags & MAP_ANONYMOUS) &&
@@ -27,22 +33,23 @@ static inline int bionic_ksm_qualifies(int flags)
  * @size: in bytes
  * @flags: as given to mmap(2)
  *
- * errno is kept. A kernel that answers EINVAL has no KSM, and is not asked again.
+ * errno is kept. A kernel that answers EINVAL has no KSM, and a filter of system calls may
+ * answer EPERM, EACCES or ENOSYS; after these, it is not asked again.
  *
  * Return: @mapping
  */
 static inline void *bionic_ksm_offer(void *mapping, size_t size, int flags)
 {
 	/* Threads that find out at the same time write the same. */
-	static int kernel_has_no_ksm;
+	static int offers_are_vain;
 	int kept = errno;
 
 	if (mapping == MAP_FAILED || !bionic_ksm_qualifies(flags))
 		return mapping;
-	if (__atomic_load_n(&kernel_has_no_ksm, __ATOMIC_RELAXED))
+	if (__atomic_load_n(&offers_are_vain, __ATOMIC_RELAXED))
 		return mapping;
-	if (madvise(mapping, size, MADV_MERGEABLE) && errno == EINVAL)
-		__atomic_store_n(&kernel_has_no_ksm, 1, __ATOMIC_RELAXED);
+	if (madvise(mapping, size, MADV_MERGEABLE) && bionic_ksm_is_final(errno))
+		__atomic_store_n(&offers_are_vain, 1, __ATOMIC_RELAXED);
 	errno = kept;
 	return mapping;
 }

@@ -75,9 +75,11 @@ void ksm_offer_mapped(void *addr, size_t length, int flags);
  * for what it cannot merge, such as shared memory. errno is kept.
  *
  * Return: 0, also if there is no whole page, or
- *	-EINVAL where the kernel has no KSM, or had none before, or where the settings say
+ *	-EINVAL where the kernel has no KSM, or where the settings say
  *	that nothing is to be offered, or where the program has more rights than whoever
  *	started it;
+ *	-EPERM, -EACCES or -ENOSYS where a filter of system calls refuses the advice;
+ *	after one of these, as after the first, it is -EINVAL;
  *	-ENOMEM where something in the range is not mapped; the rest is offered;
  *	-EAGAIN where the kernel lacked memory.
  */

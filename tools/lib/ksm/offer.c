@@ -157,7 +157,8 @@ static void begin(void)
 {
 	struct ksm_offer_settings settings = read_settings();
 
-	if (ksm_offer_begin(&policy, &settings) && settings.heap == KSM_OFFER_HEAP_ALL)
+	if (ksm_offer_begin(&policy, &settings) && settings.heap == KSM_OFFER_HEAP_ALL &&
+	    !settings.silent)
 		apply_to_all(!settings.off);
 }
 

@@ -86,8 +86,14 @@ bool ksm_offer_is_whole(const struct ksm_offer_policy *policy)
 	return state_of(policy) == STATE_WHOLE;
 }
 
+/* No KSM, or a filter of system calls that does not let the advice pass */
+static bool is_final(int error)
+{
+	return error == -EINVAL || error == -EPERM || error == -EACCES || error == -ENOSYS;
+}
+
 void ksm_offer_answered(struct ksm_offer_policy *policy, int error)
 {
-	if (error == -EINVAL)
+	if (is_final(error))
 		atomic_store_explicit(&policy->state, STATE_OFF, memory_order_release);
 }

@@ -29,11 +29,13 @@ enum ksm_offer_heap {
  * @min_length: shorter mappings are not offered, in bytes
  * @heap: what is offered beside mappings
  * @off: nothing is to be offered
+ * @silent: nor is anything to be withdrawn: no system call is to be made
  */
 struct ksm_offer_settings {
 	size_t min_length;
 	enum ksm_offer_heap heap;
 	bool off;
+	bool silent;
 };
 
 /**
@@ -122,8 +124,9 @@ bool ksm_offer_is_whole(const struct ksm_offer_policy *policy);
 /**
  * ksm_offer_answered() - Learn from the kernel's answer to an offer.
  * @policy: the process's
- * @error: 0, or as a negative number what madvise(2) failed with; -EINVAL means that
- *	there is no KSM, so that nothing is offered from now on, for good
+ * @error: 0, or as a negative number what madvise(2) failed with. After -EINVAL, as there
+ *	is no KSM, and -EPERM, -EACCES or -ENOSYS, as a filter of system calls refuses,
+ *	nothing is offered any more, for good.
  */
 void ksm_offer_answered(struct ksm_offer_policy *policy, int error);
 

@@ -110,6 +110,11 @@ void ksm_offer_setting(struct ksm_offer_settings *settings,
 {
 	const char *value;
 
+	value = value_of(variable, "KSM_OFFER");
+	if (value && !same(value, "yes"))
+		settings->off = true;
+	if (value && same(value, "no"))
+		settings->silent = true;
 	value = value_of(variable, "KSM_OFFER_MIN");
 	if (value && !parse_size(value, &settings->min_length))
 		settings->off = true;

@@ -86,13 +86,23 @@ static void refuses(void)
 	CHECK(mapped == 0 && asked == 0);
 }
 
-static void gives_up(void)
+static void gives_up_after(int error)
 {
 	errno = ERANGE;
-	answer = EINVAL;
+	answer = error;
 	CHECK(map(PAGE, ANONYMOUS, 0) == memory && asked == 1 && errno == ERANGE);
 	answer = 0;
 	CHECK(map(PAGE, ANONYMOUS, 0) == memory && asked == 1);
+}
+
+static void gives_up(void)
+{
+	gives_up_after(EINVAL);
+}
+
+static void gives_up_filtered(void)
+{
+	gives_up_after(EPERM);
 }
 
 static void goes_on(void)
@@ -109,6 +119,7 @@ static const struct part parts[] = {
 	{ "failure", failure },
 	{ "refuses", refuses },
 	{ "gives_up", gives_up },
+	{ "gives_up_filtered", gives_up_filtered },
 	{ "goes_on", goes_on },
 	{ NULL, NULL },
 };

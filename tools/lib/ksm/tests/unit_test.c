@@ -62,7 +62,7 @@ static void kinds(void)
 	CHECK(!ksm_offer_outgrew(&policy, PAGE, 2 * PAGE - 1));
 }
 
-static void giving_up(void)
+static void giving_up_after(int error)
 {
 	struct ksm_offer_policy policy = { 0 };
 	struct ksm_offer_settings settings = { .off = false };
@@ -72,13 +72,21 @@ static void giving_up(void)
 	ksm_offer_answered(&policy, -ENOMEM);
 	ksm_offer_answered(&policy, -EAGAIN);
 	CHECK(ksm_offer_is_on(&policy));
-	ksm_offer_answered(&policy, -EINVAL);
+	ksm_offer_answered(&policy, error);
 	CHECK(!ksm_offer_is_on(&policy));
 	ksm_offer_answered(&policy, 0);
 	CHECK(!ksm_offer_begin(&policy, &settings));
 	CHECK(!ksm_offer_is_on(&policy) && !ksm_offer_is_new(&policy));
 	CHECK(!ksm_offer_qualifies(&policy, PAGE, ANONYMOUS));
 	CHECK(!ksm_offer_outgrew(&policy, 0, PAGE));
+}
+
+static void giving_up(void)
+{
+	giving_up_after(-EINVAL);
+	giving_up_after(-EPERM);
+	giving_up_after(-EACCES);
+	giving_up_after(-ENOSYS);
 }
 
 #define THREADS 8
@@ -120,6 +128,14 @@ static void races(void)
 	}
 	for (i = 0; i < ROUNDS; i++)
 		CHECK(begun[i] == 1 && !ksm_offer_is_on(&raced[i]));
+}
+
+static void switches(void)
+{
+	CHECK(settings_of("KSM_OFFER=no").off && settings_of("KSM_OFFER=no").silent);
+	CHECK(!settings_of("KSM_OFFER=yes").off);
+	CHECK(settings_of("KSM_OFFER=").off && !settings_of("KSM_OFFER=").silent);
+	CHECK(settings_of("KSM_OFFER=0").off && !settings_of("KSM_OFFER=0").silent);
 }
 
 static void sizes(void)
@@ -199,6 +215,7 @@ static const struct part parts[] = {
 	{ "kinds", kinds },
 	{ "giving_up", giving_up },
 	{ "races", races },
+	{ "switches", switches },
 	{ "sizes", sizes },
 	{ "heaps", heaps },
 	{ "names", names },
