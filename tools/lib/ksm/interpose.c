@@ -21,17 +21,20 @@ void *mmap64(void *addr, size_t length, int prot, int flags, int fd, int64_t off
 	return ksm_offer_mmap(addr, length, prot, flags, fd, offset);
 }
 
-/*
- * Who gave no address has something else in its place. Like the C library, the kernel
- * looks at it only if the flags say that it is there.
- */
+/* Older headers of C libraries lack it. */
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+/* The flags say whether there is an address. */
 KSM_OFFER_PUBLIC void *mremap(void *old, size_t old_length, size_t new_length, int flags, ...)
 {
 	va_list args;
-	void *addr;
+	void *addr = NULL;
 
 	va_start(args, flags);
-	addr = va_arg(args, void *);
+	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
+		addr = va_arg(args, void *);
 	va_end(args);
 	return ksm_offer_mremap(old, old_length, new_length, flags, addr);
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <assert.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/auxv.h>
@@ -56,9 +57,23 @@ static void *mapping(long ret)
 	return failed((int)-ret);
 }
 
+/*
+ * Architectures take the six arguments in one of three ways: as they are, with the offset in
+ * units, or in a block of which only the address is passed.
+ */
+#if defined(__s390__) && !defined(KSM_OFFER_MMAP_BLOCK)
+#define KSM_OFFER_MMAP_BLOCK
+#endif
+
 static void *raw_mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)
 {
-#ifdef SYS_mmap2
+#if defined(KSM_OFFER_MMAP_BLOCK)
+	const long block[] = { (long)addr, (long)length, prot, flags, fd, (long)offset };
+
+	if (offset != block[5])
+		return failed(EINVAL);
+	return mapping(ksm_offer_call(SYS_mmap, (long)block));
+#elif defined(SYS_mmap2)
 	/* It counts in units of 4096 bytes, of which offset is a multiple. */
 	uint64_t unit = (uint64_t)offset / 4096;
 
@@ -67,6 +82,7 @@ static void *raw_mmap(void *addr, size_t length, int prot, int flags, int fd, in
 	return mapping(ksm_offer_call(SYS_mmap2, (long)addr, (long)length, prot, flags, fd,
 				      (long)unit));
 #else
+	static_assert(sizeof(long) >= sizeof(offset), "an offset does not fit in an argument");
 	return mapping(ksm_offer_call(SYS_mmap, (long)addr, (long)length, prot, flags, fd,
 				      (long)offset));
 #endif
@@ -237,7 +253,8 @@ KSM_OFFER_PUBLIC void *ksm_offer_mremap(void *old, size_t old_length, size_t new
 	if (error)
 		return failed(-error);
 	below = (ksm_offer_mremap_t)atomic_load_explicit(&below_mremap, memory_order_relaxed);
-	got = (below ? below : raw_mremap)(old, old_length, new_length, flags, addr);
+	got = below ? below(old, old_length, new_length, flags, addr) :
+		      raw_mremap(old, old_length, new_length, flags, addr);
 	if (got == MAP_FAILED)
 		return got;
 	begin_once();

@@ -13,8 +13,9 @@
 
 typedef void *(*ksm_offer_mmap_t)(void *addr, size_t length, int prot, int flags, int fd,
 				  int64_t offset);
+/* Variadic as the C library's is; some architectures call such functions in another way. */
 typedef void *(*ksm_offer_mremap_t)(void *old, size_t old_length, size_t new_length, int flags,
-				    void *addr);
+				    ...);
 
 /**
  * ksm_offer_set_below() - Have mappings made by other functions than the system calls.

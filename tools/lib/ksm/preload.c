@@ -6,9 +6,12 @@
  * libraries may have one. brk() and sbrk() are that function's always, for the C
  * library keeps in mind where the heap ends.
  */
+#include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include "offer.h"
 
@@ -17,6 +20,15 @@
 
 typedef int (*brk_t)(void *end);
 typedef void *(*sbrk_t)(intptr_t increment);
+
+#define IS_TYPE_OF(type, function) __builtin_types_compatible_p(type, __typeof__(function) *)
+
+/* They are looked up by name, so that the compiler does not compare by itself. */
+static_assert(IS_TYPE_OF(brk_t, brk), "brk() has another type");
+static_assert(IS_TYPE_OF(sbrk_t, sbrk), "sbrk() has another type");
+static_assert(IS_TYPE_OF(ksm_offer_mremap_t, mremap), "mremap() has another type");
+static_assert(sizeof(off_t) != sizeof(int64_t) || IS_TYPE_OF(ksm_offer_mmap_t, mmap),
+	      "mmap() has another type");
 
 /* A brk_t and an sbrk_t, or 0 for one that was not looked for yet */
 static atomic_uintptr_t below_brk, below_sbrk;
