@@ -266,6 +266,8 @@ static void sum_up(struct run *run)
 
 static int report(struct run *run)
 {
+	char path[PATH_MAX];
+
 	sum_up(run);
 	if (options.json)
 		print_json(run);
@@ -274,6 +276,9 @@ static int report(struct run *run)
 	if (run->denied)
 		say("%zu process%s could not be read: that needs " NEED_PROC, run->denied,
 		    run->denied == 1 ? "" : "es");
+	if (!is_there(path_of(path, "/sys/kernel/mm/ksm/run")))
+		say("this kernel has no KSM, so that nothing can be merged: that takes one with "
+		    "CONFIG_KSM=y");
 	if (run->survey.kpageflags < 0)
 		say("which pages are shared or in huge pages is not known: that needs " NEED_PFN
 		    ", and CAP_DAC_READ_SEARCH for /proc/kpageflags");
@@ -305,6 +310,9 @@ int cmd_estimate(int argc, char **argv)
 	int status;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &request);
+	status = proc_lacks("pagemap");
+	if (status)
+		return status;
 	if (!request.nr) {
 		request.all = true;
 		request.nr = list_pids(&request.pids);

@@ -8,12 +8,25 @@
 #include "ksmctl.h"
 
 /**
+ * struct offer - what processes offer, looked for while ksmd has come to no decision
+ * @processes: how many offer memory
+ * @bytes: their pages that could be merged
+ * @denied: how many could not be read
+ */
+struct offer {
+	size_t processes;
+	s64 bytes;
+	size_t denied;
+};
+
+/**
  * struct state - what is told
  * @first: counters at first
  * @last: and after a while, or the same
  * @advised: does the advisor choose pages_to_scan?
  * @pages_to_scan: how many ksmd looks at before it sleeps
  * @sleep_ms: for how long then
+ * @offer: all zero unless is_undecided()
  */
 struct state {
 	struct counts first;
@@ -21,11 +34,41 @@ struct state {
 	bool advised;
 	s64 pages_to_scan;
 	s64 sleep_ms;
+	struct offer offer;
 };
 
 static const char *state_name(const struct state *state)
 {
 	return counts_on(&state->last) ? "on" : "off";
+}
+
+/* ksmd is on, but no page is merged yet, or known to have no equal. */
+static bool is_undecided(const struct counts *counts)
+{
+	const s64 *value = counts->value;
+
+	return counts_on(counts) && value[COUNT_SHARED] + value[COUNT_SHARING] +
+	       value[COUNT_UNSHARED] + value[COUNT_ZERO] <= 0;
+}
+
+static bool is_first_pass(const struct state *state)
+{
+	return is_undecided(&state->last) && !state->last.value[COUNT_SCANS] &&
+	       (state->offer.bytes || state->last.value[COUNT_VOLATILE]);
+}
+
+static void read_offer(struct offer *offer, const struct counts *counts)
+{
+	struct table table;
+	size_t i;
+
+	if (table_read(&table, counts))
+		return;
+	offer->processes = table.nr;
+	offer->denied = table.denied;
+	for (i = 0; i < table.nr; i++)
+		offer->bytes += table.process[i].offered;
+	table_free(&table);
 }
 
 static void read_state(struct state *state, double seconds)
@@ -44,6 +87,8 @@ static void read_state(struct state *state, double seconds)
 		state->advised = !strcmp(mode, "scan-time");
 	ksm_number("pages_to_scan", &state->pages_to_scan);
 	ksm_number("sleep_millisecs", &state->sleep_ms);
+	if (is_undecided(&state->last))
+		read_offer(&state->offer, &state->last);
 }
 
 static void print_headline(const struct state *state)
@@ -98,7 +143,10 @@ static void print_cost(const struct counts *counts)
 	print_size("spent", cost);
 	puts("memory for bookkeeping");
 	print_size("profit", profit);
-	puts(profit < 0 ? "merging does not pay here" : "what remains");
+	if (profit >= 0)
+		puts("what remains");
+	else
+		puts(is_undecided(counts) ? "merging has not begun" : "merging does not pay here");
 }
 
 static void print_cpu(const struct state *state)
@@ -123,7 +171,7 @@ static void print_rest(const struct counts *counts)
 	printf("%lld page%s looked at in vain\n", value[COUNT_UNSHARED],
 	       plural(value[COUNT_UNSHARED]));
 	print_size("undecided", value[COUNT_VOLATILE] * page_size());
-	printf("%lld page%s changed too recently to tell\n", value[COUNT_VOLATILE],
+	printf("%lld page%s new, changed since the last pass, or held\n", value[COUNT_VOLATILE],
 	       plural(value[COUNT_VOLATILE]));
 }
 
@@ -143,16 +191,55 @@ static void print_pace(const struct state *state)
 		       (last->value[COUNT_SKIPPED] - first->value[COUNT_SKIPPED]) / seconds);
 }
 
+static void print_first_pass(const struct state *state)
+{
+	s64 bytes = state->last.value[COUNT_VOLATILE] * page_size(), all = state->offer.bytes;
+	char looked[SIZE_TEXT], offered[SIZE_TEXT];
+
+	printf("The first pass is under way: %s looked at", size_text(looked, bytes));
+	if (all)
+		printf(" of %s%s that is offered, %.0f %%", state->offer.denied ? "at least " : "",
+		       size_text(offered, all), bytes < all ? 100.0 * bytes / all : 100);
+	puts(".\nMerging starts with the second pass.");
+}
+
+/* The kernel does not tell who offers what it takes no offer of. */
+static void print_no_offer(const struct offer *offer)
+{
+	if (offer->processes)
+		printf("%zu process%s memory, but no page in it can be merged.\n", offer->processes,
+		       offer->processes == 1 ? " offers" : "es offer");
+	else if (offer->denied)
+		printf("No process that can be read offers memory; %zu cannot: that needs "
+		       NEED_PROC ".\n", offer->denied);
+	else
+		puts("No process offers memory that can be merged. To offer some: ksmctl run.");
+	puts("Only private anonymous memory can be merged, not shared memory and pages of files.");
+}
+
+static void print_undecided(const struct state *state)
+{
+	char size[SIZE_TEXT];
+	s64 pages = state->last.value[COUNT_VOLATILE];
+
+	if (is_first_pass(state))
+		print_first_pass(state);
+	else if (pages)
+		printf("Nothing is merged yet: %s is new, changed since the last pass, or held.\n"
+		       "What is unchanged in the next pass is merged then.\n",
+		       size_text(size, (double)pages * page_size()));
+	else if (state->offer.bytes)
+		puts("ksmd has not come to the memory that is offered.");
+	else
+		print_no_offer(&state->offer);
+}
+
 static void print_advice(const struct state *state)
 {
-	const s64 *value = state->last.value;
-	s64 known = value[COUNT_SHARED] + value[COUNT_SHARING] + value[COUNT_UNSHARED] +
-			value[COUNT_VOLATILE] + value[COUNT_ZERO];
-
 	if (!counts_on(&state->last))
 		puts("To start it: ksmctl on. To know what it would save: ksmctl estimate.");
-	else if (!known)
-		puts("No memory is offered, or ksmd has not seen it. To offer some: ksmctl run.");
+	else if (is_undecided(&state->last))
+		print_undecided(state);
 }
 
 static void print_text(const struct state *state)
@@ -172,6 +259,12 @@ static int print_json(const struct state *state)
 
 	json_text(object, "state", state_name(state));
 	counts_json(object, &state->first, &state->last);
+	json_truth(object, "first_pass", is_first_pass(state));
+	if (is_undecided(&state->last)) {
+		json_int(object, "offered_bytes", state->offer.bytes);
+		json_int(object, "offering_processes", state->offer.processes);
+		json_int(object, "unreadable_processes", state->offer.denied);
+	}
 	json_truth(object, "advisor", state->advised);
 	json_int(object, "pages_to_scan", state->pages_to_scan);
 	json_int(object, "sleep_millisecs", state->sleep_ms);

@@ -107,7 +107,7 @@ static void print_text(const struct table *table)
 	for (i = 0; i < table->nr; i++)
 		puts(table_row(&table->process[i], row));
 	if (!table->nr)
-		puts("No process that can be read offers memory.");
+		puts("No process that can be read offers memory that can be merged.");
 }
 
 static int print_once(const struct request *request)
@@ -140,6 +140,8 @@ int cmd_top(int argc, char **argv)
 
 	argp_parse(&argp, argc, argv, 0, NULL, &request);
 	lacks = ksm_lacks();
+	if (!lacks)
+		lacks = proc_lacks("smaps");
 	if (lacks)
 		return lacks;
 	if (request.batch || options.json || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))

@@ -298,6 +298,9 @@ int cmd_watch(int argc, char **argv)
 	int status;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &request);
+	status = ksm_lacks();
+	if (status)
+		return status;
 	watch.signals = open_signals();
 	status = make_instance(&watch);
 	if (status)

@@ -45,7 +45,7 @@ const struct knob knobs[] = {
 	COUNTER("pages_shared", "pages", "merged pages that exist"),
 	COUNTER("pages_sharing", "pages", "saved by them"),
 	COUNTER("pages_unshared", "pages", "looked at, and without an equal"),
-	COUNTER("pages_volatile", "pages", "changed too recently to tell"),
+	COUNTER("pages_volatile", "pages", "new, changed since the last pass, or held"),
 	COUNTER("ksm_zero_pages", "pages", "saved by the kernel's zero page"),
 	COUNTER("full_scans", "passes", "over all that is offered"),
 	COUNTER("pages_scanned", "pages", "looked at since boot"),

@@ -483,6 +483,14 @@ long page_size(void);
  */
 ssize_t list_pids(pid_t **pids);
 
+/**
+ * proc_lacks() - does this kernel have a file of no process? Says so.
+ * @name: of the file in /proc/PID
+ *
+ * Return: DONE, or what to end with.
+ */
+enum status proc_lacks(const char *name);
+
 enum { COMM_TEXT = 64 };
 
 /**

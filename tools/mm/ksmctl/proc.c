@@ -53,6 +53,23 @@ ssize_t list_pids(pid_t **pids)
 	return nr;
 }
 
+enum status proc_lacks(const char *name)
+{
+	char path[PATH_MAX];
+	pid_t *pids;
+	ssize_t nr = list_pids(&pids), i;
+	bool found = nr <= 0;
+
+	for (i = 0; i < nr && !found; i++) {
+		path_of(path, "/proc/%d/%s", pids[i], name);
+		found = is_there(path) || errno != ENOENT;
+	}
+	free(pids);
+	if (found)
+		return DONE;
+	return fail(LACKING, "no /proc/PID/%s: that takes CONFIG_PROC_PAGE_MONITOR=y", name);
+}
+
 void process_name(pid_t pid, char name[COMM_TEXT])
 {
 	char path[PATH_MAX];

@@ -128,5 +128,6 @@ enum status ksm_lacks(void)
 		return DONE;
 	if (errno == EACCES)
 		return fail(DENIED, "%s cannot be reached: it needs " NEED_KNOBS, path);
-	return fail(LACKING, "this kernel has no KSM, or sysfs is not mounted: no %s", path);
+	say("there is no %s", path);
+	return fail(LACKING, "this kernel has no KSM (CONFIG_KSM=y), or sysfs is not mounted");
 }
