@@ -10,15 +10,17 @@
 #include "ksmctl.h"
 
 enum { DEFAULT_MIB = 256, MAX_MIB = 1 << 20, BAR_WIDTH = 30, NORMAL_SHARING = 256 };
+enum { DEFAULT_PATIENCE = 10 };
 
 /**
  * struct request - what was asked for
- * @pids: processes; NULL for all
+ * @pids: processes, 0 for one that is to be passed over; NULL for all
  * @nr: how many
  * @all: all processes
  * @only_offered: of their memory, what is offered already
  * @quiet: no progress bar
  * @mib: bound of the memory that counting takes
+ * @patience: seconds after which a process that keeps us waiting is left out
  */
 struct request {
 	pid_t *pids;
@@ -27,27 +29,34 @@ struct request {
 	bool only_offered;
 	bool quiet;
 	long mib;
+	double patience;
 };
 
 /**
- * struct run - the estimate as it goes on
+ * struct run - the estimate as it goes on, in shared_memory()
+ * @request: what was asked for
+ * @progress: of the jobs
  * @survey: what was found
  * @sum: what of it could be merged
  * @processes: that were read
  * @denied: that could not be read
+ * @left_out: that kept us waiting
  * @done: bytes read
  * @all: bytes to read
- * @shown: when the progress was shown last
+ * @shown: was the progress shown?
  * @bar: is it to be shown?
  */
 struct run {
+	struct request *request;
+	struct progress progress;
 	struct survey survey;
 	struct tally_sum sum;
 	size_t processes;
 	size_t denied;
+	size_t left_out;
 	u64 done;
 	u64 all;
-	double shown;
+	bool shown;
 	bool bar;
 };
 
@@ -78,6 +87,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'q':
 		request->quiet = true;
 		return 0;
+	case 't':
+		request->patience = parse_seconds(state, "--timeout", arg, 0.1);
+		return 0;
 	case ARGP_KEY_ARG:
 		add_pid(state, request, arg);
 		return 0;
@@ -95,6 +107,7 @@ static const struct argp_option list[] = {
 	{ "memory", 'm', "MIB", 0, "Bound of the memory for counting (256)", 0 },
 	{ "offered", 'o', NULL, 0, "Only memory that is offered already", 0 },
 	{ "quiet", 'q', NULL, 0, "No progress bar", 0 },
+	{ "timeout", 't', "SECONDS", 0, "How long a process may keep us waiting (10)", 0 },
 	{ 0 }
 };
 
@@ -127,15 +140,22 @@ static void progress(void *context, u64 bytes)
 	struct run *run = context;
 
 	run->done += bytes;
-	if (!run->bar || now() < run->shown + 0.1)
+	run->progress.steps++;
+}
+
+static void tick(void *context)
+{
+	struct run *run = context;
+
+	if (!run->bar)
 		return;
-	run->shown = now();
+	run->shown = true;
 	show_progress(run);
 }
 
 static void end_progress(struct run *run)
 {
-	if (run->bar && run->shown > 0)
+	if (run->shown)
 		fprintf(stderr, "\r%*s\r", BAR_WIDTH + 40, "");
 }
 
@@ -149,33 +169,65 @@ static int refused(pid_t pid, int error)
 }
 
 /* A process among all may be gone, or somebody else's. */
-static int survey_one(struct run *run, const struct request *request, pid_t pid)
+static int survey_one(struct run *run, pid_t pid)
 {
+	bool all = run->request->all;
 	u64 before = run->survey.pages;
 	int error = survey_process(&run->survey, pid);
 
-	if (error && !request->all)
+	if (error && !all)
 		return refused(pid, error);
 	/* Threads of the kernel can be read, but have no memory. */
-	run->processes += request->all ? run->survey.pages > before : 1;
+	run->processes += all ? run->survey.pages > before : 1;
 	run->denied += error == -EACCES || error == -EPERM;
 	return DONE;
 }
 
-static int survey_all(struct run *run, const struct request *request)
+/* For each process two jobs: first the sizes of all, for the progress bar. */
+static int work(void *context, size_t job)
 {
-	int status = DONE;
+	struct run *run = context;
+	size_t nr = run->request->nr;
+	pid_t pid = run->request->pids[job % nr];
 	s64 size;
-	ssize_t i;
 
-	for (i = 0; i < request->nr; i++) {
-		size = survey_size(&run->survey, request->pids[i]);
-		run->all += size > 0 ? size : 0;
-	}
-	for (i = 0; i < request->nr && !status; i++) {
-		if (!request->all || request->pids[i] != getpid())
-			status = survey_one(run, request, request->pids[i]);
-	}
+	run->progress.steps++;
+	if (!pid)
+		return DONE;
+	if (job >= nr)
+		return survey_one(run, pid);
+	size = survey_size(&run->survey, pid);
+	run->all += size > 0 ? size : 0;
+	return DONE;
+}
+
+static int give_up(void *context, size_t job)
+{
+	struct run *run = context;
+	struct request *request = run->request;
+	pid_t *pid = &request->pids[job % request->nr];
+
+	run->left_out++;
+	if (!request->all)
+		return fail(FAILED, "process %d kept its memory from being read for %g s",
+			    *pid, request->patience);
+	*pid = 0;
+	return DONE;
+}
+
+static int survey_all(struct run *run)
+{
+	const struct jobs jobs = {
+		.nr = 2 * run->request->nr,
+		.patience = run->request->patience,
+		.progress = &run->progress,
+		.context = run,
+		.work = work,
+		.tick = tick,
+		.give_up = give_up,
+	};
+	int status = jobs_run(&jobs);
+
 	end_progress(run);
 	if (!status && run->denied && !run->processes)
 		return fail(DENIED, "no process can be read: that needs " NEED_PROC);
@@ -233,6 +285,7 @@ static int print_json(const struct run *run)
 
 	json_int(object, "processes", run->processes);
 	json_int(object, "unreadable_processes", run->denied);
+	json_int(object, "left_out_processes", run->left_out);
 	json_int(object, "page_size", page_size());
 	json_int(object, "examined_pages", survey->pages);
 	json_int(object, "saved_pages", spare(run));
@@ -276,17 +329,20 @@ static int report(struct run *run)
 	if (run->denied)
 		say("%zu process%s could not be read: that needs " NEED_PROC, run->denied,
 		    run->denied == 1 ? "" : "es");
+	if (run->left_out)
+		say("%zu process%s could not be read in time, and %s left out", run->left_out,
+		    run->left_out == 1 ? "" : "es", run->left_out == 1 ? "was" : "were");
 	if (!is_there(path_of(path, "/sys/kernel/mm/ksm/run")))
-		say("this kernel has no KSM, so that nothing can be merged: that takes one with "
-		    "CONFIG_KSM=y");
+		say("this kernel has no KSM; to merge anything takes one with CONFIG_KSM=y");
 	if (run->survey.kpageflags < 0)
 		say("which pages are shared or in huge pages is not known: that needs " NEED_PFN
 		    ", and CAP_DAC_READ_SEARCH for /proc/kpageflags");
 	return DONE;
 }
 
-static int estimate(struct run *run, const struct request *request)
+static int estimate(struct run *run)
 {
+	const struct request *request = run->request;
 	int status, error;
 
 	run->survey.only_offered = request->only_offered;
@@ -296,30 +352,44 @@ static int estimate(struct run *run, const struct request *request)
 	error = survey_open(&run->survey, request->mib << 20);
 	if (error)
 		return fail(FAILED, "there is no memory for counting: %s", strerror(-error));
-	status = survey_all(run, request);
+	status = survey_all(run);
 	if (!status)
 		status = report(run);
 	survey_close(&run->survey);
 	return status;
 }
 
+/* All but this one. */
+static int list_all(struct request *request)
+{
+	ssize_t i;
+
+	request->all = true;
+	request->nr = list_pids(&request->pids);
+	if (request->nr < 0)
+		return fail(FAILED, "/proc cannot be read: %s", strerror(-request->nr));
+	for (i = 0; i < request->nr; i++) {
+		if (request->pids[i] == getpid())
+			request->pids[i] = 0;
+	}
+	return DONE;
+}
+
 int cmd_estimate(int argc, char **argv)
 {
-	struct request request = { .mib = DEFAULT_MIB };
-	struct run run = { 0 };
+	struct request request = { .mib = DEFAULT_MIB, .patience = DEFAULT_PATIENCE };
+	struct run *run = shared_memory(sizeof(*run));
 	int status;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &request);
+	if (!run)
+		return fail(FAILED, "there is no memory: %s", strerror(errno));
+	run->request = &request;
 	status = proc_lacks("pagemap");
-	if (status)
-		return status;
-	if (!request.nr) {
-		request.all = true;
-		request.nr = list_pids(&request.pids);
-	}
-	if (request.nr < 0)
-		return fail(FAILED, "/proc cannot be read: %s", strerror(-request.nr));
-	status = estimate(&run, &request);
+	if (!status && !request.nr)
+		status = list_all(&request);
+	if (!status)
+		status = estimate(run);
 	free(request.pids);
 	return status;
 }

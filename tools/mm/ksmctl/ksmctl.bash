@@ -13,7 +13,7 @@ _ksmctl_options() {
 	top) own='--batch --interval --reverse --sort' ;;
 	get) own='--all --value' ;;
 	run) own=--quiet ;;
-	estimate) own='--all --memory --offered --quiet' ;;
+	estimate) own='--all --memory --offered --quiet --timeout' ;;
 	record) own='--duration --interval --output' ;;
 	plot) own=--output ;;
 	watch) own='--duration --raw' ;;

@@ -12,6 +12,7 @@
  *	table.c		the processes that take part, for top
  *	pages.c		page contents of a process, for estimate
  *	tally.c		how many contents are distinct
+ *	jobs.c		work that others can hinder
  *	events.c	tracepoints as sentences
  *	cmd_*.c		a subcommand, or some that are much alike
  */
@@ -623,6 +624,55 @@ const char *table_row(const struct process *process, char row[ROW_TEXT]);
  */
 int top_screen(const char *key, bool reverse, double seconds);
 
+/* jobs.c */
+
+/**
+ * struct progress - of jobs, in shared_memory()
+ * @job: which is being done
+ * @steps: grows while it gets further
+ */
+struct progress {
+	volatile size_t job;
+	volatile u64 steps;
+};
+
+/**
+ * struct jobs - what a child is to do
+ * @nr: how many jobs
+ * @patience: seconds in which it must get further
+ * @progress: all zero at first
+ * @context: for these functions; what they change in the child only shared_memory() keeps
+ * @work: in the child: do a job. Returns DONE, or what to end with.
+ * @tick: some times a second; may be NULL
+ * @give_up: a job got no further and is left out; what it has done so far stays. Returns
+ *	DONE to go on with the next, or what to end with.
+ */
+struct jobs {
+	size_t nr;
+	double patience;
+	struct progress *progress;
+	void *context;
+	int (*work)(void *context, size_t job);
+	void (*tick)(void *context);
+	int (*give_up)(void *context, size_t job);
+};
+
+/**
+ * jobs_run() - do jobs, one after the other
+ * @jobs: which
+ *
+ * Return: DONE, or what to end with.
+ */
+int jobs_run(const struct jobs *jobs);
+
+/**
+ * shared_memory() - memory that is shared with children
+ * @size: in bytes; pages come as they are used
+ *
+ * Return: zeroes, or NULL with errno set.
+ */
+void *shared_memory(size_t size);
+
 /* tally.c */
 
 /**
@@ -659,8 +709,8 @@ struct tally_sum {
 };
 
 /**
- * tally_open() - begin to count
- * @tally: where
+ * tally_open() - begin to count; children can go on with it
+ * @tally: where, in shared_memory()
  * @bytes: bound of the memory that this takes
  *
  * When the bound is reached, half of the contents are left out from then on, and what
@@ -705,7 +755,7 @@ void tally_count(struct tally *tally, u64 sharing, struct tally_sum *sum);
  * @swapped: pages in swap, which are not read
  * @unread: pages that could not be read
  * @huge: bytes in huge pages
- * @progress: called now and then with the bytes done since the last call; may be NULL
+ * @progress: called with the bytes done since the last call, which may be none; may be NULL
  * @context: for @progress
  */
 struct survey {

@@ -187,7 +187,7 @@ static void read_batch(struct reader *reader, u64 address, const u64 *entry, siz
 		done += i - first;
 		i += i == first;
 	}
-	if (done && reader->survey->progress)
+	if (reader->survey->progress)
 		reader->survey->progress(reader->survey->context, done * page_size());
 }
 

@@ -25,9 +25,8 @@ int tally_open(struct tally *tally, size_t bytes)
 {
 	memset(tally, 0, sizeof(*tally));
 	tally->limit = bytes / sizeof(struct page_record);
-	tally->record = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	return tally->record == MAP_FAILED ? -errno : 0;
+	tally->record = shared_memory(bytes);
+	return tally->record ? 0 : -errno;
 }
 
 void tally_close(struct tally *tally)
