@@ -329,9 +329,7 @@ static int report(struct run *run)
 	if (run->denied)
 		say("%zu process%s could not be read: that needs " NEED_PROC, run->denied,
 		    run->denied == 1 ? "" : "es");
-	if (run->left_out)
-		say("%zu process%s could not be read in time, and %s left out", run->left_out,
-		    run->left_out == 1 ? "" : "es", run->left_out == 1 ? "was" : "were");
+	say_left_out(run->left_out);
 	if (!is_there(path_of(path, "/sys/kernel/mm/ksm/run")))
 		say("this kernel has no KSM; to merge anything takes one with CONFIG_KSM=y");
 	if (run->survey.kpageflags < 0)

@@ -65,7 +65,7 @@ static void read_offer(struct offer *offer, const struct counts *counts)
 	if (table_read(&table, counts))
 		return;
 	offer->processes = table.nr;
-	offer->denied = table.denied;
+	offer->denied = table.denied + table.left_out;
 	for (i = 0; i < table.nr; i++)
 		offer->bytes += table.process[i].offered;
 	table_free(&table);

@@ -95,6 +95,7 @@ static int print_json(const struct table *table)
 		json_object_array_add(array, process_json(&table->process[i]));
 	json_object_object_add(object, "processes", array);
 	json_int(object, "unreadable", table->denied);
+	json_int(object, "left_out", table->left_out);
 	return json_print(object);
 }
 
@@ -128,6 +129,7 @@ static int print_once(const struct request *request)
 	if (table.denied)
 		say("%zu process%s could not be read: that needs " NEED_PROC, table.denied,
 		    table.denied == 1 ? "" : "es");
+	say_left_out(table.left_out);
 	error = table.denied && !table.nr ? DENIED : DONE;
 	table_free(&table);
 	return error;

@@ -26,6 +26,13 @@ void *shared_memory(size_t size)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
+void say_left_out(size_t nr)
+{
+	if (nr)
+		say("%zu process%s could not be read in time, and %s left out", nr,
+		    nr == 1 ? "" : "es", nr == 1 ? "was" : "were");
+}
+
 /**
  * struct child - who does the jobs
  * @pid: its number
@@ -122,6 +129,9 @@ static int run_some(const struct jobs *jobs)
 	struct child child;
 	int status;
 
+	/* One that was given up may have ended since. */
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
 	if (!start(jobs, &child))
 		return fail(FAILED, "no process can be started: %s", strerror(errno));
 	if (is_stuck(jobs, &child)) {

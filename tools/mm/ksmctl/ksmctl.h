@@ -565,11 +565,15 @@ struct process {
  * @process: an array
  * @nr: how many
  * @denied: how many could not be read
+ * @left_out: how many could not be read in time
+ * @size: of the array, in bytes
  */
 struct table {
 	struct process *process;
 	size_t nr;
 	size_t denied;
+	size_t left_out;
+	size_t size;
 };
 
 /**
@@ -664,6 +668,12 @@ struct jobs {
  * Return: DONE, or what to end with.
  */
 int jobs_run(const struct jobs *jobs);
+
+/**
+ * say_left_out() - say() how many processes could not be read in time, if any
+ * @nr: how many
+ */
+void say_left_out(size_t nr);
 
 /**
  * shared_memory() - memory that is shared with children

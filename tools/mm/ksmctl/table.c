@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "ksmctl.h"
@@ -133,32 +134,90 @@ static int read_process(pid_t pid, const struct counts *counts, struct process *
 	return 1;
 }
 
+/* As long as reading the mappings of one very large process may take */
+enum { PATIENCE = 5 };
+
+/**
+ * struct reading - a table that is being filled, in shared_memory()
+ * @progress: of the jobs, one for each process
+ * @table: where they go
+ * @counts: the machine's counters
+ * @pids: all processes
+ */
+struct reading {
+	struct progress progress;
+	struct table table;
+	const struct counts *counts;
+	const pid_t *pids;
+};
+
+static int read_one(void *context, size_t job)
+{
+	struct reading *reading = context;
+	struct table *table = &reading->table;
+	int found = read_process(reading->pids[job], reading->counts, &table->process[table->nr]);
+
+	table->nr += found == 1;
+	table->denied += found == -EACCES || found == -EPERM;
+	reading->progress.steps++;
+	return DONE;
+}
+
+static int leave_out(void *context, size_t job)
+{
+	struct reading *reading = context;
+
+	(void)job;
+	reading->table.left_out++;
+	return DONE;
+}
+
+/* Return: 0, or -errno. */
+static int read_processes(struct reading *reading, size_t nr)
+{
+	const struct jobs jobs = {
+		.nr = nr,
+		.patience = PATIENCE,
+		.progress = &reading->progress,
+		.context = reading,
+		.work = read_one,
+		.give_up = leave_out,
+	};
+	struct table *table = &reading->table;
+
+	table->size = (nr + 1) * sizeof(*table->process);
+	table->process = shared_memory(table->size);
+	if (!table->process)
+		return -ENOMEM;
+	return jobs_run(&jobs) ? -ECHILD : 0;
+}
+
 int table_read(struct table *table, const struct counts *counts)
 {
+	struct reading *reading = shared_memory(sizeof(*reading));
 	pid_t *pids;
-	ssize_t nr = list_pids(&pids), i;
-	int found;
+	ssize_t nr = list_pids(&pids);
+	int error = nr;
 
 	memset(table, 0, sizeof(*table));
-	if (nr < 0)
-		return nr;
-	table->process = calloc(nr + 1, sizeof(*table->process));
-	if (!table->process) {
+	if (!reading) {
 		free(pids);
 		return -ENOMEM;
 	}
-	for (i = 0; i < nr; i++) {
-		found = read_process(pids[i], counts, &table->process[table->nr]);
-		table->nr += found == 1;
-		table->denied += found == -EACCES || found == -EPERM;
-	}
+	reading->counts = counts;
+	reading->pids = pids;
+	if (nr >= 0)
+		error = read_processes(reading, nr);
+	*table = reading->table;
+	munmap(reading, sizeof(*reading));
 	free(pids);
-	return 0;
+	return error;
 }
 
 void table_free(struct table *table)
 {
-	free(table->process);
+	if (table->process)
+		munmap(table->process, table->size);
 }
 
 /* The largest first. */

@@ -43,8 +43,11 @@ static void draw_head(const struct view *view)
 		printw(", %.1f %% of a CPU", percent);
 	mvprintw(1, 0, "By %s%s; o)ffered m)erged s)aved c)ost p)id n)ame r)everse q)uit",
 		 view->key, view->reverse ? ", reversed" : "");
+	move(2, 0);
 	if (view->table.denied)
-		mvprintw(2, 0, "%zu cannot be read: that needs " NEED_PROC, view->table.denied);
+		printw("%zu cannot be read: that needs " NEED_PROC ". ", view->table.denied);
+	if (view->table.left_out)
+		printw("%zu left out: not read in time.", view->table.left_out);
 	attron(A_REVERSE);
 	mvprintw(3, 0, "%-*.*s", COLS, COLS, table_head(row));
 	attroff(A_REVERSE);
