@@ -63,6 +63,10 @@ is_base() {
 	[ "$version" = "$KSM_BASE_VERSION" ] && [ -f "$1/mm/Makefile" ] && [ -f "$1/kernel/fork.c" ]
 }
 
+# How long each stressor of stress-ng works where time does not matter.
+# shellcheck disable=SC2034 # the programs use it
+stressor_seconds=120
+
 # oracle FLAVOR SECONDS OPTION...: random work that an oracle watches, in a virtual machine;
 # options are those of vm.
 oracle() {
