@@ -19,13 +19,13 @@ help: ## list the targets (this)
 run: kernel ## build a kernel, boot it in a virtual machine, show memory saved there
 	$(TOOLS)/demo
 
-test: ## build what the tests need and run them all
-	$(TOOLS)/test
+test: ## build what the tests need and run them; "make test ALL=1" runs what takes long, too
+	$(TOOLS)/test $(if $(ALL),all)
 
-soak: ## two hours of random work that an oracle watches, or "make soak MINUTES=10 FLAVOR=kcsan"
+soak: ## two hours of random work that an oracle watches, then stress-ng, or "make soak MINUTES=10 FLAVOR=kcsan"
 	$(TOOLS)/soak $(MINUTES) $(if $(filter command environment,$(word 1,$(origin FLAVOR))),$(FLAVOR))
 
-compare: ## run the user-space tests on the stock kernel too, and show both results
+compare: ## run the user-space tests on the stock kernel too, show both results, record stock's interface
 	$(TOOLS)/compare
 
 bench: ## measure the stock kernel and this one; "make bench BENCH=quick" takes ten minutes
