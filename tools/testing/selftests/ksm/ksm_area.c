@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/const.h>
 #include <linux/mempolicy.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,13 +15,6 @@
 #include <unistd.h>
 
 #include "ksm_util.h"
-
-/* Bits of /proc/<pid>/pagemap and /proc/kpageflags */
-#define PM_PRESENT		_BITULL(63)
-#define PM_SWAP			_BITULL(62)
-#define PM_SOFT_DIRTY		_BITULL(55)
-#define PM_FRAME		(_BITULL(55) - 1)
-#define KPF_KSM			_BITULL(21)
 
 size_t page_size(void)
 {

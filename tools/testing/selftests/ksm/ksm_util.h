@@ -12,6 +12,7 @@
 #ifndef KSM_UTIL_H
 #define KSM_UTIL_H
 
+#include <linux/const.h>
 #include <linux/types.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,6 +32,14 @@
  * to see that it did not change, one to find its twin, one to spare.
  */
 #define SETTLE_PASSES		4
+
+/*
+ * Once nobody writes any more, all equal pages are merged after so many passes: those
+ * four, and the longest rest of a page that was read in vain.
+ */
+#define KSM_COMPLETE_PASSES	(SETTLE_PASSES + 8)
+/* What was missed is looked up after so many; that many passes later it is merged, too. */
+#define KSM_TURN_PASSES		112
 
 /* Knobs and counters */
 
@@ -330,6 +339,17 @@ int page_node(void *addr);
 int page_move(pid_t pid, void *addr, int node);
 
 /* A page through /proc */
+
+/* Bits of /proc/<pid>/pagemap */
+#define PM_PRESENT		_BITULL(63)
+#define PM_SWAP			_BITULL(62)
+#define PM_FILE			_BITULL(61)
+#define PM_UFFD_WP		_BITULL(57)
+#define PM_SOFT_DIRTY		_BITULL(55)
+#define PM_FRAME		(_BITULL(55) - 1)
+
+/* A bit of /proc/kpageflags */
+#define KPF_KSM			_BITULL(21)
 
 /**
  * page_frame() - frame number behind an address of this process
