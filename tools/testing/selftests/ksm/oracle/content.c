@@ -14,6 +14,8 @@
 
 #define UNIQUE			0x80000000u
 #define BASES			12
+/* Contents that few pages have: of those, each pair counts. */
+#define RARE			1024
 
 static unsigned char *bases;
 static __u64 state;
@@ -100,7 +102,7 @@ __u32 content_variant(__u32 id, unsigned int position, unsigned char change)
 	return change ? id | position << 8 | change : id;
 }
 
-/* Some are the zeroes, few are unique, some differ in the last byte. */
+/* Some are the zeroes, few are unique, some are rare, some differ in the last byte. */
 __u32 content_draw(void)
 {
 	unsigned int kind = draw(100);
@@ -110,9 +112,11 @@ __u32 content_draw(void)
 		return ID_ZERO;
 	if (kind < 20)
 		return UNIQUE | draw(0x7fffffff);
-	if (kind < 35)
-		return content_variant(id, CONTENT_POSITIONS - 1, 1 + draw(3));
 	if (kind < 40)
+		return UNIQUE | draw(RARE);
+	if (kind < 55)
+		return content_variant(id, CONTENT_POSITIONS - 1, 1 + draw(3));
+	if (kind < 60)
 		return content_variant(id, draw(CONTENT_POSITIONS), 1 + draw(255));
 	return id;
 }
