@@ -41,6 +41,7 @@ static const struct setting settings[] = {
 	{ "fail_page_alloc/probability", "5" },
 };
 
+static char of_ksmd[32];
 static int self_fd = -1;
 static bool in_use;
 
@@ -68,13 +69,18 @@ static int set_debug(const struct setting *s)
 
 static int fail_in_ksmd(void)
 {
-	char path[PATH_MAX];
 	pid_t pid = ksmd_pid();
 
 	if (pid < 0)
 		return pid;
-	snprintf(path, sizeof(path), "/proc/%d/make-it-fail", pid);
-	return set_and_undo(path, "1");
+	snprintf(of_ksmd, sizeof(of_ksmd), "/proc/%d/make-it-fail", pid);
+	return set_and_undo(of_ksmd, "1");
+}
+
+void faults_end_in_ksmd(void)
+{
+	if (in_use)
+		file_write(of_ksmd, "0");
 }
 
 int faults_open(void)

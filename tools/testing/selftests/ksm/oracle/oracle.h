@@ -19,6 +19,8 @@
  *   knobs.c       a process that turns all knobs
  *   reader.c      a process that reads all counters
  *   faults.c      allocations that fail
+ *   look.c        what the pages are that a process offers, seen from outside
+ *   complete.c    what must be merged at the end
  *   leftover.c    what must be gone at the end
  */
 #ifndef KSM_ORACLE_H
@@ -65,6 +67,7 @@ struct worker_place {
 	unsigned int life;
 	unsigned long steps;
 	bool kills_itself;
+	bool is_still;
 };
 
 struct shared {
@@ -524,10 +527,12 @@ void forks_wait(void);
 
 /**
  * processes_run() - have workers work until all steps are done or time is up
+ * @when_still: called while all of them are stopped at the end, with their memory as
+ *	their last steps left it; not if they have failed
  *
  * Return: whether nobody has interrupted it.
  */
-bool processes_run(void);
+bool processes_run(void (*when_still)(void));
 
 /* device.c */
 
@@ -605,11 +610,104 @@ void faults_on(void);
 void faults_off(void);
 
 /**
+ * faults_end_in_ksmd() - from here on no allocations of ksmd fail
+ */
+void faults_end_in_ksmd(void);
+
+/**
  * faults_counted() - how many there were
  * @slab: objects
  * @page: pages
  */
 void faults_counted(long *slab, long *page);
+
+/* look.c */
+
+/* Why a page that is offered cannot be merged as it is */
+enum bar {
+	BAR_SWAPPED,
+	BAR_HUGE,	/* part of a larger folio */
+	BAR_FILE,	/* of a file, or shared on purpose */
+	BAR_GUARDED,	/* by userfaultfd */
+	BAR_OTHER,	/* poisoned, or gone while it was looked at */
+	NR_BARS,
+};
+
+/*
+ * A page that is mapped and offered.
+ * @content: equal for equal bytes
+ * @nid:     its NUMA node
+ * @shared:  in how many places its frame is mapped
+ * @ksm:     whether it is a KSM page
+ */
+struct sight {
+	__u64 content;
+	__u64 frame;
+	__u64 shared;
+	uintptr_t address;
+	pid_t pid;
+	int nid;
+	bool ksm;
+};
+
+/*
+ * What processes offer.
+ * @sights:     pages that are, or can be, KSM pages
+ * @zero_pages: how often the zero page is mapped
+ * @barred:     how many pages can be neither, and why
+ */
+struct look {
+	struct sight *sights;
+	size_t nr;
+	size_t room;
+	size_t zero_pages;
+	size_t barred[NR_BARS];
+};
+
+/**
+ * look_begin() - nothing was seen yet
+ * @look: to be given to look_end()
+ */
+void look_begin(struct look *look);
+
+/**
+ * look_at() - see all pages that a process offers
+ * @look: where to note them
+ * @pid: the process, which is stopped
+ *
+ * None is changed by that, or brought in.
+ */
+int look_at(struct look *look, pid_t pid);
+
+/**
+ * look_end() - free what was noted
+ * @look: what was noted
+ */
+void look_end(struct look *look);
+
+/**
+ * look_content() - the number that stands for the content of a page
+ * @page: the page
+ */
+__u64 look_content(const void *page);
+
+/* complete.c */
+
+/**
+ * complete_find() - let ksmd finish, and find and print what it has not merged
+ *
+ * To be called while nobody writes.
+ */
+void complete_find(void);
+
+/**
+ * complete_result() - what complete_find() has come to
+ *
+ * Return: 0; 1 if something was missed, even though it had its turn, or if little was
+ * there to be seen; -EOPNOTSUPP if this kernel does not tell; another errno if it could
+ * not be found out.
+ */
+int complete_result(void);
 
 /* leftover.c */
 

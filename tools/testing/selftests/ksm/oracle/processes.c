@@ -80,6 +80,7 @@ static void start_worker(unsigned int i)
 		return;
 	place->life++;
 	place->kills_itself = false;
+	place->is_still = false;
 	place->pid = start(run_worker, i);
 	if (place->pid < 0)
 		shared->failed = true;
@@ -125,15 +126,25 @@ static void reap(pid_t pid, int status)
 		start_worker(place - shared->workers);
 }
 
-static bool reap_all(void)
+static void note_stop(pid_t pid)
+{
+	struct worker_place *place = place_of(pid);
+
+	if (place)
+		place->is_still = true;
+}
+
+static void reap_all(void)
 {
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (pid != workers_group)
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+		if (WIFSTOPPED(status))
+			note_stop(pid);
+		else if (pid != workers_group)
 			reap(pid, status);
-	return !pid;
+	}
 }
 
 static bool workers_are_gone(void)
@@ -144,6 +155,33 @@ static bool workers_are_gone(void)
 		if (shared->workers[i].pid)
 			return false;
 	return true;
+}
+
+static bool workers_are_done(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < opt.workers; i++)
+		if (shared->workers[i].pid && !shared->workers[i].is_still)
+			return false;
+	return true;
+}
+
+static bool all_are_done(void)
+{
+	return !knobs_pid && !reader_pid && workers_are_done();
+}
+
+static void let_workers_end(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < opt.workers; i++) {
+		if (!shared->workers[i].is_still)
+			continue;
+		shared->workers[i].is_still = false;
+		kill(shared->workers[i].pid, SIGCONT);
+	}
 }
 
 static void kill_all(void)
@@ -201,7 +239,7 @@ static void watch_workers(const sigset_t *set)
 {
 	long end = seconds_now() + opt.seconds;
 
-	while (!shared->failed && !interrupted && !workers_are_gone()) {
+	while (!shared->failed && !interrupted && !workers_are_done()) {
 		if (opt.seconds && seconds_now() >= end)
 			break;
 		tick(set);
@@ -236,20 +274,25 @@ static void give_up(void)
 		say_where(ksmd_pid());
 }
 
-/* The anchor of the group is the last one. */
-static void wait_for_end(const sigset_t *set)
+static void wait_until(bool (*is_so)(void), const sigset_t *set)
 {
 	long end = seconds_now() + PATIENCE_SECONDS;
-	int status;
-	pid_t pid;
 
-	while (!shared->failed && !interrupted &&
-	       (knobs_pid || reader_pid || !workers_are_gone())) {
+	while (!shared->failed && !interrupted && !is_so()) {
 		if (seconds_now() >= end)
 			give_up();
 		tick(set);
 		reap_all();
 	}
+}
+
+/* The anchor of the group is the last one. */
+static void wait_for_end(const sigset_t *set)
+{
+	int status;
+	pid_t pid;
+
+	wait_until(workers_are_gone, set);
 	if (!shared->failed && !interrupted)
 		kill(workers_group, SIGKILL);
 	while (!shared->failed && !interrupted && (pid = waitpid(-1, &status, 0)) > 0)
@@ -257,7 +300,7 @@ static void wait_for_end(const sigset_t *set)
 			reap(pid, status);
 }
 
-bool processes_run(void)
+bool processes_run(void (*when_still)(void))
 {
 	sigset_t set;
 	unsigned int i;
@@ -272,6 +315,10 @@ bool processes_run(void)
 	for (i = 0; i < opt.workers; i++)
 		start_worker(i);
 	watch_workers(&set);
+	wait_until(all_are_done, &set);
+	if (!shared->failed && !interrupted)
+		when_still();
+	let_workers_end();
 	wait_for_end(&set);
 	if (shared->failed || interrupted)
 		kill_all();

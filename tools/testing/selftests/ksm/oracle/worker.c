@@ -228,8 +228,6 @@ static void verify_all(void)
 {
 	size_t i;
 
-	pins_release();
-	forks_wait();
 	for (i = 0; i < me.pages; i++) {
 		if (!me.slots[i].mapped || me.slots[i].prot & PROT_READ)
 			continue;
@@ -238,6 +236,18 @@ static void verify_all(void)
 		me.slots[i].prot = PROT_READ;
 	}
 	slots_verify();
+}
+
+/*
+ * In its last life a worker stops as it is: nothing has been read again yet that was quiet,
+ * and nobody holds a page.
+ */
+static void be_still(struct worker_place *place)
+{
+	pins_release();
+	forks_wait();
+	if (is_over() || (opt.steps && place->steps >= opt.steps))
+		raise(SIGSTOP);
 }
 
 static unsigned long steps_of_life(const struct worker_place *place)
@@ -266,6 +276,7 @@ void worker_run(unsigned int number)
 		raise(SIGKILL);
 	}
 	me.doing = "the end";
+	be_still(place);
 	verify_all();
 	_exit(0);
 }
