@@ -16,6 +16,7 @@
 #include <linux/sched.h>
 #include <linux/sched/coredump.h>
 
+struct file;
 struct folio;
 struct list_head;
 struct rmap_walk_control;
@@ -23,11 +24,14 @@ struct seq_file;
 
 #ifdef CONFIG_KSM
 
-/* Which memory takes part: mm/ksm/slot.c */
+/* Which mm's take part: mm/ksm/slot.c */
 int __ksm_enter(struct mm_struct *mm);
 void __ksm_exit(struct mm_struct *mm);
+
+/* Which memory does: mm/ksm/offer.c */
 int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
 		unsigned long end, int advice, unsigned long *vm_flags);
+vm_flags_t ksm_vma_flags(struct mm_struct *mm, struct file *file, vm_flags_t vm_flags);
 void ksm_add_vma(struct vm_area_struct *vma);
 int ksm_enable_merge_any(struct mm_struct *mm);
 int ksm_disable_merge_any(struct mm_struct *mm);
@@ -42,7 +46,10 @@ void folio_migrate_ksm(struct folio *newfolio, struct folio *folio);
 void collect_procs_ksm(struct folio *folio, struct page *page,
 		       struct list_head *to_kill, int force_early);
 
-/* Reports: mm/ksm/slot.c */
+/* Huge pages: mm/ksm/merge.c */
+bool ksm_is_splitting(void);
+
+/* Reports: mm/ksm/offer.c */
 long ksm_process_profit(struct mm_struct *mm);
 void ksm_show_process(struct seq_file *m, struct mm_struct *mm);
 
@@ -117,6 +124,14 @@ static inline int ksm_disable(struct mm_struct *mm) { return 0; }
 static inline int ksm_execve(struct mm_struct *mm) { return 0; }
 static inline void ksm_exit(struct mm_struct *mm) { }
 static inline void ksm_add_vma(struct vm_area_struct *vma) { }
+
+static inline vm_flags_t ksm_vma_flags(struct mm_struct *mm, struct file *file,
+				       vm_flags_t vm_flags)
+{
+	return vm_flags;
+}
+
+static inline bool ksm_is_splitting(void) { return false; }
 
 static inline void ksm_init_mm(struct mm_struct *mm) { }
 

@@ -33,7 +33,8 @@ struct ksm_rmap_item;
  * @place: which page has the entry, if there is room for one
  * @order: there is room for 1 << @order
  * @noted: generation of the filter that knows their checksums
- * @due: pass, modulo 256, in which entries are to be read once more
+ * @due: pass, modulo 256, in which the first of them is to be read once more
+ * @unflushed: some are to be read once more: see KSM_ENTRY_UNFLUSHED
  * @settled: all are shared, or quiet: nothing is to be done unless pages are accessed
  * @entry: one after the other; points to @one if there is room for one
  * @one: the entry, if there is room for one
@@ -45,7 +46,8 @@ struct ksm_block {
 	u8 order;
 	u8 noted;
 	u8 due;
-	bool settled;
+	bool unflushed : 1;
+	bool settled : 1;
 	u64 *entry;
 	union {
 		u64 one;

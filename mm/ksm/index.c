@@ -22,6 +22,8 @@
  * meet in one place make a tree there, not a list.
  */
 
+#include <kunit/static_stub.h>
+
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/prefetch.h>
@@ -158,8 +160,10 @@ unsigned long ksm_index_bytes(const struct ksm_index *index)
  */
 struct ksm_rmap_item *ksm_item_alloc(void)
 {
-	struct ksm_rmap_item *item = kmem_cache_alloc(item_cache, KSM_GFP);
+	struct ksm_rmap_item *item;
 
+	KUNIT_STATIC_STUB_REDIRECT(ksm_item_alloc);
+	item = kmem_cache_alloc(item_cache, KSM_GFP);
 	if (item)
 		*item = (struct ksm_rmap_item) { };
 	return item;
@@ -482,14 +486,21 @@ static struct folio *lock_node(struct ksm_index *index,
 	return folio;
 }
 
+/* Orphans wait for the page to be swapped in again. */
+static bool awaits_swapin(const struct ksm_stable_node *node, struct folio *folio)
+{
+	return folio_test_swapcache(folio) && !list_empty(&node->orphans);
+}
+
 /*
- * Give the node up if it has no items, and its page is mapped nowhere; returns whether
- * that is so. A page that is mapped all the same came by fork, and ksmd will meet it there.
+ * Give the node up if it has no items, and its page is mapped nowhere, unless it is to be
+ * kept; returns whether it is gone. A page that is mapped all the same came by fork, and
+ * ksmd will meet it there.
  */
 static bool unlock_node(struct ksm_index *index, struct ksm_stable_node *node,
-			struct folio *folio)
+			struct folio *folio, bool keep)
 {
-	bool unused = !node->nr_items && !folio_mapped(folio);
+	bool unused = !node->nr_items && !folio_mapped(folio) && !keep;
 
 	if (unused) {
 		ksm_folio_set_node(folio, NULL);
@@ -530,7 +541,7 @@ static int free_stable(struct ksm_index *index, struct ksm_rmap_item *item,
 		ksm_item_free(item);
 	}
 	if (folio)
-		unlock_node(index, node, folio);
+		unlock_node(index, node, folio, awaits_swapin(node, folio));
 	return 0;
 }
 
@@ -805,8 +816,17 @@ static unsigned int prune_node(struct ksm_index *index, struct ksm_stable_node *
 		return cost;
 	cost += prune_orphans(index, node, folio, budget);
 	watch_node(index, node, wants_watch(node));
-	unlock_node(index, node, folio);
+	unlock_node(index, node, folio, awaits_swapin(node, folio));
 	return cost;
+}
+
+/**
+ * ksm_index_prune_begin() - have all that is watched looked at
+ * @index: the index
+ */
+void ksm_index_prune_begin(struct ksm_index *index)
+{
+	index->nr_unpruned = index->nr_watched;
 }
 
 /**
@@ -818,26 +838,26 @@ static unsigned int prune_node(struct ksm_index *index, struct ksm_stable_node *
  * that ksmd has not met. If that child then goes, nobody tells. Nor does anybody
  * tell when a full page goes, before ksmd comes by at one of its items.
  *
- * Each call goes on where the last one stopped, and looks at each node once at most. Of
- * an orphan that has more than KSM_MAX_PRUNE_VMAS relatives nobody finds out whether it
- * is needed: it stays as long as they are so many.
+ * To be called until @index->nr_unpruned is zero. Of an orphan that has more than
+ * KSM_MAX_PRUNE_VMAS relatives nobody finds out whether it is needed: it stays as long as
+ * they are so many.
  *
- * Return: what it took: 1 for each node, orphan and VMA that was looked at. That can be
- * more than @budget by KSM_MAX_PRUNE_VMAS.
+ * Return: what it took: 1 for each node, orphan and VMA that was looked at, and 1 at
+ * least. That can be more than @budget by KSM_MAX_PRUNE_VMAS.
  */
 unsigned int ksm_index_prune(struct ksm_index *index, unsigned int budget)
 {
-	unsigned long nr = index->nr_watched;
 	struct ksm_stable_node *node;
 	unsigned int cost = 0;
 
-	while (nr-- && cost < budget) {
+	index->nr_unpruned = min(index->nr_unpruned, index->nr_watched);
+	for (; index->nr_unpruned && cost < budget; index->nr_unpruned--) {
 		cond_resched();
 		node = list_first_entry(&index->watch, struct ksm_stable_node, watch);
 		list_move_tail(&node->watch, &index->watch);
 		cost += prune_node(index, node, budget - cost);
 	}
-	return cost;
+	return max(cost, 1U);
 }
 
 /* In the order of keys: to be asked for the next before a node is given up. */
@@ -890,7 +910,7 @@ int ksm_index_clear(struct ksm_index *index)
 		next = node_after(index, node);
 		cond_resched();
 		folio = lock_node(index, node, KSM_FOLIO_LOCK);
-		if (folio && !unlock_node(index, node, folio))
+		if (folio && !unlock_node(index, node, folio, false))
 			err = -EBUSY;
 	}
 	return err;

@@ -136,6 +136,7 @@ struct ksm_trees {
  * @watch: stable nodes that may have lost their page unnoticed; what was looked at goes
  *	to its end
  * @nr_watched: length of @watch
+ * @nr_unpruned: how many of those are still to be looked at
  * @max_sharing: how many items fill a stable node
  * @pages_shared: stable nodes that have items
  * @pages_sharing: items on stable nodes beyond the first of each
@@ -152,6 +153,7 @@ struct ksm_index {
 	unsigned long nr_orphans;
 	struct list_head watch;
 	unsigned long nr_watched;
+	unsigned long nr_unpruned;
 	int max_sharing;
 	unsigned long pages_shared;
 	unsigned long pages_sharing;
@@ -194,6 +196,7 @@ struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 					  struct ksm_rmap_item *except,
 					  struct page *page,
 					  struct page **twin_page);
+void ksm_index_prune_begin(struct ksm_index *index);
 unsigned int ksm_index_prune(struct ksm_index *index, unsigned int budget);
 void ksm_index_prune_range(struct ksm_index *index, unsigned long start_pfn,
 			   unsigned long end_pfn);

@@ -239,6 +239,22 @@ static int update_key(struct ksm_rmap_item *item, struct page *page)
 	return -EAGAIN;
 }
 
+static int promote_in_vma(struct ksm_index *index, struct vm_area_struct *vma,
+			  struct ksm_rmap_item *item, struct page *page,
+			  struct ksm_stable_node *node)
+{
+	struct folio *folio = ksm_isolate_page(page);
+	int err;
+
+	if (!folio)
+		return -EBUSY;
+	err = ksm_protect_page(vma, ksm_item_address(item), page) ?: update_key(item, page);
+	if (!err)
+		make_ksm_page(index, item, vma, folio, node);
+	folio_unlock(folio);
+	return err;
+}
+
 /**
  * ksm_join_promote() - make a KSM page of a page, with one mapping so far
  * @index: the index
@@ -260,20 +276,12 @@ int ksm_join_promote(struct ksm_index *index, struct ksm_rmap_item *item,
 {
 	struct mm_struct *mm = item->mm;
 	struct vm_area_struct *vma = ksm_vma_lock(mm, ksm_item_address(item));
-	struct folio *folio;
-	int err = -EBUSY;
+	int err = -ENOENT;
 
-	if (!vma)
-		return -ENOENT;
-	folio = ksm_isolate_page(page);
-	if (folio) {
-		err = ksm_protect_page(vma, ksm_item_address(item), page) ?:
-		      update_key(item, page);
-		if (!err)
-			make_ksm_page(index, item, vma, folio, node);
-		folio_unlock(folio);
+	if (vma) {
+		err = promote_in_vma(index, vma, item, page, node);
+		ksm_vma_unlock(vma);
 	}
-	ksm_vma_unlock(vma);
 	trace_ksm_merge_with_ksm_page(NULL, page_to_pfn(page), item, mm, err);
 	return err;
 }

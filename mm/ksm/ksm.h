@@ -12,6 +12,9 @@
  *	ksmd.c		the thread: when to work, when to sleep; the domain
  *	pass.c		what becomes of one page: look up, merge, or wait
  *	scan.c		from a cursor to the next batch of pages
+ *	select.c	which pages of a page table are to be looked at
+ *	batch.c		the block that is being worked on
+ *	offer.c		which memory is offered, and what merging it brings
  *	slot.c		which mm's take part, and what is known of their pages
  *	block.c		what is known of each page, in eight bytes
  *	filter.c	has a checksum been seen twice?
@@ -41,15 +44,21 @@
  *	twin		another page with the same bytes
  *	orphan		an rmap_item without an mm, kept because a mapping that
  *			ksmd has not met yet is found through it
+ *	candidate	a page that a step of the scan has found, and that is to
+ *			be looked at
+ *	quiet		unchanged, and without a twin: a page in no tree
+ *	to rest		not to be looked at for some passes, after having been read,
+ *			tried, or merged in vain
  *	pass		one walk over all that is offered
+ *	turn		of a block: the pass in which all its pages are read
  *
  * Locks, outermost first, and what each protects:
  *
  *	domain->lock		mutex: the index, all rmap_items and stable
  *				nodes, the scanner, the knobs
  *	  mm->mmap_lock		VMAs and page tables; ksmd only reads
- *	    VMA lock		ksmd lets mmap_lock go while it is in the page tables
- *				of a large VMA; an exit waits for slots->walked
+ *	    VMA lock		instead of mmap_lock, while ksmd is in the page tables
+ *				of a large VMA
  *	    folio lock		of a KSM page: its node's list of rmap_items and
  *				kpfn. A merge locks the page that shall go,
  *				then the KSM page. A pass only tries; run=2 and
@@ -63,7 +72,8 @@
  * nothing; neither takes domain->lock, so no application waits for a pass. It
  * may wait for mmap_lock, or a VMA's, while ksmd looks for the next page in that mm.
  *
- * References. A slot holds its mm's mm_count; an rmap_item on a stable node
+ * References. A slot holds its mm's mm_count; whoever is in page tables holds
+ * mm_users, so that an exit does not take them down (vma.c). An rmap_item on a stable node
  * holds its anon_vma's refcount. A stable node holds nothing: its page is freed
  * by the last unmapping, and ksm_node_folio() finds out.
  *
@@ -90,11 +100,18 @@ struct ksm_batch;
  * @address: next page to look at
  * @entered: the mm of this slot has been looked at
  * @offered: a mergeable VMA was met in it
- * @moved: its mappings, or its number of pages, are not what they were
+ * @pages_moved: it may have pages where it had none in the last pass
+ * @flushed: accesses since the last pass have set accessed bits in it
+ * @young_start: pages from here were accessed, as was found when the bit of one of them
+ *	was cleared
+ * @young_end: end of those pages
  * @passes: passes completed
  * @begun: when the last one began, in jiffies
- * @unflushed: steps in this mm since the TLB was flushed, in which accessed bits
- *	were cleared
+ * @turn: counts turns of blocks; one at least in each pass
+ * @turn_before: what it was in the pass before
+ * @clock: ticks; KSM_TICKS_PER_SECOND, and one at least in each pass
+ * @clock_before: what it was in the pass before
+ * @drained: per-CPU batches of pages have been drained in this pass
  * @zero_pages: what the knob said when the pass began
  * @filter: which checksums are worth a look
  * @batch: what is looked at now
@@ -104,10 +121,17 @@ struct ksm_scanner {
 	unsigned long address;
 	bool entered;
 	bool offered;
-	bool moved;
+	bool pages_moved;
+	bool flushed;
+	unsigned long young_start;
+	unsigned long young_end;
 	unsigned long passes;
 	unsigned long begun;
-	unsigned int unflushed;
+	unsigned long turn;
+	unsigned long turn_before;
+	u32 clock;
+	u32 clock_before;
+	bool drained;
 	bool zero_pages;
 	struct ksm_filter filter;
 	struct ksm_batch *batch;

@@ -73,7 +73,7 @@ static bool has_work(struct ksm_domain *d)
 
 /*
  * Between two batches; a new value of sleep_millisecs cuts it short. A pass begins once a
- * tick at most: it drains the batches of all CPUs and flushes TLBs, which applications
+ * tick at most: it may drain the batches of all CPUs, and flush TLBs, which applications
  * would feel.
  */
 static void ksmd_pause(struct ksm_domain *d, bool pass_ended)
@@ -110,7 +110,7 @@ static int ksmd(void *data)
 		ksm_domain_lock(d);
 		if (has_work(d))
 			pass_ended = ksm_pass(d, READ_ONCE(d->pages_to_scan));
-		else if (list_empty(&d->slots.list))
+		if (list_empty(&d->slots.list))
 			free_memory(d);
 		ksm_domain_unlock(d);
 
@@ -133,29 +133,50 @@ static int unmerge_mm(struct mm_struct *mm)
 	for_each_vma(vmi, vma) {
 		if (!ksm_vma_offered(vma))
 			continue;
-		err = ksm_unmerge_range(vma, vma->vm_start, vma->vm_end);
+		err = ksm_unmerge_range(vma, vma->vm_start, vma->vm_end, TASK_INTERRUPTIBLE);
 		if (err)
 			return err;
 	}
 	return 0;
 }
 
+/* There may be millions of pages. */
+static int forget_mm(struct ksm_domain *d, struct ksm_mm_slot *slot)
+{
+	unsigned long address = 0;
+	unsigned int budget;
+
+	for (;;) {
+		budget = KSM_BLOCK_PAGES * KSM_SKIPS_PER_PAGE;
+		address = ksm_slot_forget(d, slot, address, ULONG_MAX, KSM_FOLIO_LOCK,
+					  &budget);
+		if (address == ULONG_MAX)
+			return 0;
+		/* The freezer sends one, too. */
+		if (signal_pending(current))
+			return -ERESTARTSYS;
+	}
+}
+
 /* Unmerge the cursor's mm and forget all of it; move the cursor on. */
 static int unmerge_slot(struct ksm_domain *d, struct ksm_mm_slot *slot)
 {
 	struct mm_struct *mm = slot->slot.mm;
+	struct ksm_hold hold;
+	bool exiting;
 	int err = 0;
 
 	mmgrab(mm);
-	mmap_read_lock(mm);
 	/* An exiting mm unmerges itself by unmapping everything. */
-	if (!ksm_exiting(mm))
+	exiting = !ksm_hold_mm(&hold, mm);
+	if (!exiting) {
 		err = unmerge_mm(mm);
-	mmap_read_unlock(mm);
-	if (!err) {
-		ksm_slot_forget(d, slot, 0, ULONG_MAX, KSM_FOLIO_LOCK);
-		ksm_slots_next(d, ksm_exiting(mm));
+		ksm_hold_release(&hold);
 	}
+	if (!err)
+		err = forget_mm(d, slot);
+	if (!err)
+		ksm_slots_next(d, exiting);
 	mmdrop(mm);
 	return err;
 }
@@ -204,8 +225,11 @@ int ksm_domain_set_run(struct ksm_domain *d, unsigned long run)
 		if (err)
 			WRITE_ONCE(d->run, KSM_RUN_STOP);
 	}
-	if (run == KSM_RUN_MERGE)
+	if (run == KSM_RUN_MERGE) {
+		/* With a pass of its own, not with the end of one that was stopped. */
+		ksm_slots_rewind(d);
 		wake_up_interruptible(&d->wakeup);
+	}
 	return err;
 }
 
@@ -336,7 +360,8 @@ static void __init domain_init(struct ksm_domain *d)
 	d->prune_millisecs = KSM_PRUNE_MILLISECS;
 	d->pruned = jiffies;
 	d->across_nodes = true;
-	d->smart_scan = true;
+	/* Elsewhere each access after a bit was cleared would cost a fault. */
+	d->smart_scan = arch_has_hw_pte_young();
 	/* Without sysfs nobody could ever start it. */
 	d->run = IS_ENABLED(CONFIG_SYSFS) ? KSM_RUN_STOP : KSM_RUN_MERGE;
 }

@@ -291,9 +291,37 @@ void ksm_replace_pages(struct vm_area_struct *vma, struct ksm_merge *merge,
 	frozen_put(&f);
 }
 
+/* Whoever splits a huge page in order to merge; domain->lock is held. */
+static struct task_struct *splitter;
+
+/**
+ * ksm_is_splitting() - is it for merging that a huge page is split?
+ *
+ * A split maps the zero page in the place of pages of zeroes, without a word to
+ * anybody. But whether ksmd does so is for use_zero_pages to say, and what it maps is
+ * counted, and undone by run=2. So it meets these pages one by one afterwards.
+ *
+ * Return: whether it is, and the caller is the one who splits.
+ */
+bool ksm_is_splitting(void)
+{
+	return READ_ONCE(splitter) == current;
+}
+
+static int split_for_merging(struct page *page)
+{
+	int err;
+
+	WRITE_ONCE(splitter, current);
+	err = split_huge_page(page);
+	WRITE_ONCE(splitter, NULL);
+	return err;
+}
+
 /**
  * ksm_isolate_page() - lock a page for merging, alone in its folio
- * @page: page that the caller holds one reference to, which stays with it
+ * @page: page that the caller holds one reference to, which stays with it; domain->lock
+ *	is held
  *
  * A huge page is split. The lock is only tried: whoever has it may take long,
  * and the page comes around again in the next pass.
@@ -312,7 +340,7 @@ struct folio *ksm_isolate_page(struct page *page)
 		goto unlock;
 	if (folio_test_large(folio)) {
 		/* On success the lock stays with the folio of @page. */
-		if (split_huge_page(page))
+		if (split_for_merging(page))
 			goto unlock;
 		folio = page_folio(page);
 	}

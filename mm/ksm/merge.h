@@ -57,12 +57,13 @@ bool ksm_page_held(struct page *page);
  * @new: entry that is to be set there
  * @old: entry that was there
  *
- * Return: @new, with the marks of @old.
+ * Where the processor knows soft-dirty bits, pte_mkdirty() sets one too.
+ *
+ * Return: @new, with the marks of @old and no others.
  */
 static inline pte_t ksm_pte_keep_marks(pte_t new, pte_t old)
 {
-	if (pte_soft_dirty(old))
-		new = pte_mksoft_dirty(new);
+	new = pte_soft_dirty(old) ? pte_mksoft_dirty(new) : pte_clear_soft_dirty(new);
 	if (pte_uffd_wp(old))
 		new = pte_mkuffd_wp(new);
 	return new;

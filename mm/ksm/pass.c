@@ -8,126 +8,198 @@
  * in; an unshared one with the same bytes makes a pair with it, and the pair
  * becomes a KSM page. What has no twin is entered in the unstable tree if there
  * seems to be one on its way.
+ *
+ * All of this leads to one verdict on each page, and conclude() writes its entry.
+ *
+ * Who has a reference to the page meanwhile, as nobody else may hold it when it is
+ * merged:
+ *
+ *	from the step on		the batch, by candidate->page
+ *	after it was read		nobody, if another page of the batch may be merged
+ *					with it, or if it has to be split: let_go()
+ *	while it is looked up		the batch still, or look_up() again
+ *	while it waits for a merge	the merge, until finish_merges()
+ *	after its visit			nobody
  */
 
-#include <linux/bitfield.h>
 #include <linux/freezer.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/pagevec.h>
+#include <linux/swap.h>
 
 #include <trace/events/ksm.h>
 
 #include "../internal.h"
-#include "ksm.h"
-#include "block.h"
 #include "checksum.h"
 #include "join.h"
-#include "merge.h"
-#include "rmap.h"
 #include "scan.h"
 #include "unmerge.h"
-#include "walk.h"
 
 /* So many pages ahead, memory is fetched for searches: it takes as long as they do. */
 #define EXPECT_ROOT	8
 #define EXPECT_NODE	4
+
+/**
+ * enum verdict - what is known of a page after its visit
+ * @KEEP: what was known before
+ * @CHANGED: its bytes are not what they were
+ * @QUIET: it has not changed, and has no twin
+ * @RETRY: it has a twin, or might, but cannot be merged now
+ * @ITEM: it is in a tree, or rests: candidate->item
+ * @GONE: the zero page has taken its place: the next pass forgets it
+ * @PENDING: it is merged together with others: see finish_merges()
+ */
+enum verdict {
+	KEEP,
+	CHANGED,
+	QUIET,
+	RETRY,
+	ITEM,
+	GONE,
+	PENDING,
+};
 
 static int key_nid(struct ksm_domain *d, struct folio *folio)
 {
 	return d->across_nodes ? NUMA_NO_NODE : folio_nid(folio);
 }
 
-static struct mm_struct *visit_mm(const struct ksm_visit *v)
+static struct mm_struct *batch_mm(struct ksm_domain *d)
 {
-	return v->slot->slot.mm;
+	return d->scanner.batch->slot->slot.mm;
 }
 
-static void set_entry(struct ksm_domain *d, struct ksm_visit *v, u64 value)
+static u64 *entry_of(struct ksm_domain *d, const struct ksm_candidate *c)
 {
-	ksm_slot_set(d, v->slot, v->entry, value);
+	return ksm_candidate_entry(d->scanner.batch, c);
+}
+
+static unsigned long address_of(struct ksm_domain *d, const struct ksm_candidate *c)
+{
+	return d->scanner.batch->block.base + c->index * PAGE_SIZE;
+}
+
+static void set_entry(struct ksm_domain *d, const struct ksm_candidate *c, u64 value)
+{
+	ksm_slot_set(d, d->scanner.batch->slot, entry_of(d, c), value);
+}
+
+/* It was tried, or read, one more time in vain. */
+static unsigned int one_more(unsigned int vain)
+{
+	return min_t(unsigned int, vain + 1, FIELD_MAX(KSM_ENTRY_VAIN));
+}
+
+static u64 sum_entry(struct ksm_domain *d, const struct ksm_candidate *c, unsigned int vain)
+{
+	return ksm_sum_entry(c->key.checksum) | (c->unflushed ? KSM_ENTRY_UNFLUSHED : 0) |
+	       FIELD_PREP(KSM_ENTRY_READ, d->scanner.passes) |
+	       FIELD_PREP(KSM_ENTRY_VAIN, vain);
+}
+
+/*
+ * A checksum that is new is noted, so that a twin is seen. One that is to be looked up
+ * again is marked, so that a twin that is in no tree is looked up then, too.
+ */
+static void conclude(struct ksm_domain *d, struct ksm_candidate *c, enum verdict verdict)
+{
+	struct ksm_filter *filter = &d->scanner.filter;
+
+	switch (verdict) {
+	case CHANGED:
+		ksm_filter_note(filter, c->key.checksum);
+		set_entry(d, c, sum_entry(d, c, 0));
+		break;
+	case QUIET:
+		set_entry(d, c, sum_entry(d, c, c->vain) | KSM_ENTRY_QUIET);
+		break;
+	case RETRY:
+		ksm_filter_mark(filter, c->key.checksum);
+		set_entry(d, c, sum_entry(d, c, c->unread ? one_more(c->vain) : c->vain));
+		break;
+	case ITEM:
+		set_entry(d, c, ksm_item_entry(c->item));
+		break;
+	case GONE:
+		set_entry(d, c, sum_entry(d, c, 0));
+		d->scanner.batch->slot->pages_gone = true;
+		break;
+	case KEEP:
+	case PENDING:
+		break;
+	}
 }
 
 /* An rmap_item that is in no tree yet, and that the entry does not know. */
-static struct ksm_rmap_item *new_item(const struct ksm_visit *v)
+static struct ksm_rmap_item *new_item(struct ksm_domain *d, const struct ksm_candidate *c)
 {
 	struct ksm_rmap_item *item = ksm_item_alloc();
 
 	if (!item)
 		return NULL;
-	item->mm = visit_mm(v);
-	item->place = v->address >> PAGE_SHIFT;
-	item->key = v->key;
+	item->mm = batch_mm(d);
+	item->place = address_of(d, c) >> PAGE_SHIFT;
+	item->key = c->key;
+	item->breaks = c->breaks;
+	item->clock = d->scanner.clock;
 	return item;
 }
 
-/* Its checksum is all that is known of it from now on. */
-static bool forget_item(struct ksm_domain *d, struct ksm_visit *v, u64 checksum)
+/* Whatever the entry has, it is a checksum afterwards; unless a KSM page is locked. */
+static bool drop_item(struct ksm_domain *d, const struct ksm_candidate *c)
 {
-	struct ksm_rmap_item *item = ksm_entry_item(*v->entry);
+	struct ksm_rmap_item *item = ksm_entry_item(*entry_of(d, c));
 
 	if (item && ksm_index_free_item(&d->index, item, KSM_FOLIO_TRYLOCK))
 		return false;
-	set_entry(d, v, ksm_sum_entry(checksum));
+	set_entry(d, c, ksm_sum_entry(c->key.checksum));
 	return true;
 }
 
-/*
- * The page is not what it was: its checksum is all there is to know. It counts as
- * seen, so that its twin can expect it.
- */
-static void note_change(struct ksm_domain *d, struct ksm_visit *v, u64 checksum)
-{
-	ksm_filter_note(&d->scanner.filter, checksum);
-	forget_item(d, v, checksum);
-}
-
 /* A KSM page that ksmd did not map here. */
-static void adopt(struct ksm_domain *d, struct ksm_visit *v, struct folio *folio,
-		  struct ksm_stable_node *node)
+static enum verdict adopt(struct ksm_domain *d, struct ksm_candidate *c,
+			  struct folio *folio, struct ksm_stable_node *node)
 {
-	struct ksm_rmap_item *item;
-
-	if (!forget_item(d, v, node->key.checksum))
-		return;
-	item = new_item(v);
-	if (item && ksm_join_adopt(&d->index, item, folio, node)) {
-		set_entry(d, v, ksm_item_entry(item));
-		return;
-	}
-	ksm_filter_note(&d->scanner.filter, node->key.checksum);
-	if (item)
-		ksm_item_free(item);
+	c->key = node->key;
+	if (!drop_item(d, c))
+		return KEEP;
+	c->item = new_item(d, c);
+	if (!c->item)
+		return CHANGED;
+	if (ksm_join_adopt(&d->index, c->item, folio, node))
+		return ITEM;
+	ksm_item_free(c->item);
+	return CHANGED;
 }
 
-static void meet_ksm_page(struct ksm_domain *d, struct ksm_visit *v,
-			  struct folio *folio)
+static enum verdict meet_ksm_page(struct ksm_domain *d, struct ksm_candidate *c)
 {
-	struct ksm_rmap_item *item = ksm_entry_item(*v->entry);
+	struct ksm_rmap_item *item = ksm_entry_item(*entry_of(d, c));
+	struct folio *folio = page_folio(c->page);
 	struct ksm_stable_node *node = ksm_folio_node(folio);
 	int nid = key_nid(d, folio);
 
 	/* On its way to another place: the next pass will meet it there. */
 	if (!node)
-		return;
+		return KEEP;
 	if (node->key.nid != nid) {
 		ksm_index_rekey_node(&d->index, node, nid);
 		ksm_filter_mark(&d->scanner.filter, node->key.checksum);
 	}
-	if (!item || item->state != KSM_ITEM_STABLE || item->node != node)
-		adopt(d, v, folio, node);
-	else
-		*v->entry = ksm_item_entry(item);
+	if (item && item->state == KSM_ITEM_STABLE && item->node == node)
+		return KEEP;
+	return adopt(d, c, folio, node);
 }
 
 /* Give a KSM page with one mapping back; without memory it stays as it is. */
-static void demote(struct ksm_domain *d, struct ksm_visit *v,
-		   struct ksm_rmap_item *item)
+static enum verdict demote(struct ksm_domain *d, struct ksm_candidate *c)
 {
-	if (ksm_unmerge_page(item->mm, v->address) ||
-	    ksm_index_free_item(&d->index, item, KSM_FOLIO_TRYLOCK))
-		set_entry(d, v, ksm_item_entry(item));
+	if (ksm_unmerge_page(batch_mm(d), address_of(d, c)) ||
+	    ksm_index_free_item(&d->index, c->item, KSM_FOLIO_TRYLOCK))
+		return ITEM;
+	return RETRY;
 }
 
 /* What is to be done to map a KSM page in the place of the item's page. */
@@ -168,51 +240,48 @@ static int join_twin(struct ksm_domain *d, struct ksm_rmap_item *twin,
 	if (err) {
 		twin->key = key;
 		ksm_index_add_item(&d->index, twin);
+	} else {
+		twin->clock = d->scanner.clock;
 	}
 	return err;
 }
 
-/* Two equal pages were written alike after they had been read. */
-static void note_pair(struct ksm_domain *d, struct ksm_visit *v,
-		      struct ksm_rmap_item *twin, u64 checksum)
+/* Returns 0 if the page of the candidate is a KSM page now. */
+static int promote(struct ksm_domain *d, struct ksm_candidate *c)
 {
-	note_change(d, v, checksum);
-	ksm_index_del_item(&d->index, twin);
-	twin->key.checksum = checksum;
-	ksm_index_add_item(&d->index, twin);
-	ksm_filter_mark(&d->scanner.filter, checksum);
+	struct ksm_stable_node *node = ksm_node_alloc();
+	int err = -ENOMEM;
+
+	c->item = new_item(d, c);
+	if (node && c->item)
+		err = ksm_join_promote(&d->index, c->item, c->page, node);
+	if (!err)
+		return 0;
+	if (node)
+		ksm_node_free(node);
+	if (c->item) {
+		c->key = c->item->key;
+		ksm_item_free(c->item);
+	}
+	return err;
 }
 
 /* From two equal pages of nobody else to a KSM page with two mappings. */
-static void pair(struct ksm_domain *d, struct ksm_visit *v,
-		 struct ksm_rmap_item *twin, struct page *twin_page)
+static enum verdict pair(struct ksm_domain *d, struct ksm_candidate *c,
+			 struct ksm_rmap_item *twin, struct page *twin_page)
 {
-	struct ksm_stable_node *node = NULL;
-	struct ksm_rmap_item *item = NULL;
-	int err;
+	struct folio *kfolio;
+	int err = promote(d, c);
 
-	if (ksm_page_held(v->page))
-		return;
-	item = new_item(v);
-	if (item)
-		node = ksm_node_alloc();
-	if (!node)
-		goto free;
-	err = ksm_join_promote(&d->index, item, v->page, node);
+	/* Its bytes are not those of its checksum. */
 	if (err == -EAGAIN)
-		note_pair(d, v, twin, item->key.checksum);
+		return CHANGED;
 	if (err)
-		goto free;
-	if (join_twin(d, twin, twin_page, node, page_folio(v->page)))
-		demote(d, v, item);
-	else
-		set_entry(d, v, ksm_item_entry(item));
-	return;
-free:
-	if (node)
-		ksm_node_free(node);
-	if (item)
-		ksm_item_free(item);
+		return RETRY;
+	kfolio = page_folio(c->page);
+	if (join_twin(d, twin, twin_page, ksm_folio_node(kfolio), kfolio))
+		return demote(d, c);
+	return ITEM;
 }
 
 /*
@@ -232,53 +301,90 @@ static bool split_siblings(struct page *page, struct page *twin_page)
 	return true;
 }
 
-static bool wants_zero_page(struct ksm_domain *d, const struct ksm_visit *v)
+static bool wants_zero_page(struct ksm_domain *d, const struct ksm_candidate *c)
 {
-	return READ_ONCE(d->zero_pages) && v->key.checksum == ksm_checksum_of_zero() &&
-	       !mm_forbids_zeropage(visit_mm(v));
+	return READ_ONCE(d->zero_pages) && c->key.checksum == ksm_checksum_of_zero() &&
+	       !mm_forbids_zeropage(batch_mm(d));
 }
 
-static struct ksm_merge zero_merge_of(const struct ksm_visit *v)
+static struct ksm_merge zero_merge_of(struct ksm_domain *d, const struct ksm_candidate *c)
 {
+	unsigned long address = address_of(d, c);
+
 	return (struct ksm_merge) {
-		.address	= v->address,
-		.page		= v->page,
-		.kpage		= ZERO_PAGE(v->address),
-		.bytes		= ZERO_PAGE(v->address),
+		.address	= address,
+		.page		= c->page,
+		.kpage		= ZERO_PAGE(address),
+		.bytes		= ZERO_PAGE(address),
 	};
 }
 
-static bool join_zero(struct ksm_domain *d, struct ksm_visit *v)
+static enum verdict join_zero(struct ksm_domain *d, const struct ksm_candidate *c)
 {
-	struct ksm_merge m = zero_merge_of(v);
+	struct ksm_merge m = zero_merge_of(d, c);
 
-	ksm_join(&d->index, visit_mm(v), &m, 1);
-	return !m.err;
+	ksm_join(&d->index, batch_mm(d), &m, 1);
+	return m.err ? RETRY : GONE;
+}
+
+/*
+ * No twin yet. If there seems to be one, it shall find this page. Otherwise there is
+ * nothing left to do, unless it should have become the zero page.
+ */
+static enum verdict wait_for_twin(struct ksm_domain *d, struct ksm_candidate *c)
+{
+	bool others = ksm_index_has_key(&d->index, &c->key);
+
+	if (others)
+		ksm_filter_mark(&d->scanner.filter, c->key.checksum);
+	if (!others && !c->wanted)
+		return wants_zero_page(d, c) ? RETRY : QUIET;
+	c->item = new_item(d, c);
+	if (!c->item)
+		return RETRY;
+	ksm_index_add_item(&d->index, c->item);
+	return ITEM;
+}
+
+static enum verdict look_up_unstable(struct ksm_domain *d, struct ksm_candidate *c)
+{
+	struct ksm_rmap_item *twin;
+	struct page *twin_page;
+	enum verdict verdict;
+
+	twin = ksm_index_find_item(&d->index, &c->key, NULL, c->page, &twin_page);
+	if (!twin)
+		return wait_for_twin(d, c);
+	/* A relative's entry for the same page is there: one is enough. */
+	if (IS_ERR(twin))
+		return QUIET;
+	if (split_siblings(c->page, twin_page))
+		return RETRY;
+	verdict = pair(d, c, twin, twin_page);
+	put_page(twin_page);
+	return verdict;
 }
 
 /* Bytes are compared when the page is at rest; a huge page is not split before that. */
-static int join_new(struct ksm_domain *d, struct ksm_visit *v,
+static int join_new(struct ksm_domain *d, struct ksm_candidate *c,
 		    struct ksm_stable_node *node, struct folio *kfolio)
 {
-	struct ksm_rmap_item *item;
 	int err;
 
-	if (folio_test_large(page_folio(v->page)) &&
-	    !ksm_same_bytes(v->page, &kfolio->page))
+	if (folio_test_large(page_folio(c->page)) &&
+	    !ksm_same_bytes(c->page, &kfolio->page))
 		return -EAGAIN;
-	item = new_item(v);
-	if (!item)
+	c->item = new_item(d, c);
+	if (!c->item)
 		return -ENOMEM;
-	err = join_one(d, item, v->page, node, kfolio);
+	err = join_one(d, c->item, c->page, node, kfolio);
 	if (err)
-		ksm_item_free(item);
-	else
-		set_entry(d, v, ksm_item_entry(item));
+		ksm_item_free(c->item);
 	return err;
 }
 
-/* Returns whether there was a KSM page for it, joined or not. */
-static bool try_stable(struct ksm_domain *d, struct ksm_visit *v)
+/* One KSM page after the other, until one takes it, or there is none. */
+static enum verdict look_up_stable(struct ksm_domain *d, struct ksm_candidate *c)
 {
 	struct ksm_stable_node *node, *first = NULL;
 	int compares = KSM_MAX_COMPARES;
@@ -286,352 +392,358 @@ static bool try_stable(struct ksm_domain *d, struct ksm_visit *v)
 	int err;
 
 	while (compares--) {
-		node = ksm_index_find_node(&d->index, &v->key, &kfolio);
-		if (!node)
-			return false;
-		err = join_new(d, v, node, kfolio);
+		node = ksm_index_find_node(&d->index, &c->key, &kfolio);
+		if (!node || node == first)
+			break;
+		err = join_new(d, c, node, kfolio);
 		folio_put(kfolio);
 		if (err != -EAGAIN)
-			return true;
+			return err ? RETRY : ITEM;
 		ksm_index_put_behind(&d->index, node);
-		if (node == first)
-			break;
 		first = first ?: node;
 	}
-	return false;
-}
-
-/* Returns whether there was a twin in the unstable tree, merged or not. */
-static bool try_unstable(struct ksm_domain *d, struct ksm_visit *v)
-{
-	struct ksm_rmap_item *twin;
-	struct page *twin_page;
-
-	twin = ksm_index_find_item(&d->index, &v->key, NULL, v->page,
-				   &twin_page);
-	if (!twin)
-		return false;
-	if (IS_ERR(twin))
-		return true;
-	if (!split_siblings(v->page, twin_page)) {
-		pair(d, v, twin, twin_page);
-		put_page(twin_page);
-	}
-	/* If that failed, it is tried again in the next pass. */
-	if (!ksm_entry_item(*v->entry))
-		ksm_filter_mark(&d->scanner.filter, v->key.checksum);
-	return true;
-}
-
-/* Unchanged, and without a twin: that is all, until it is accessed or wanted. */
-static u64 quiet_entry(struct ksm_domain *d, const struct ksm_visit *v)
-{
-	return ksm_sum_entry(v->key.checksum) | KSM_ENTRY_QUIET |
-	       FIELD_PREP(KSM_ENTRY_READ, d->scanner.passes) |
-	       FIELD_PREP(KSM_ENTRY_VAIN, v->vain);
-}
-
-/*
- * No twin yet. If there seems to be one, it shall find this page. Otherwise there is
- * nothing left to do, unless it should have become the zero page.
- */
-static void wait_for_twin(struct ksm_domain *d, struct ksm_visit *v)
-{
-	bool others = ksm_index_has_key(&d->index, &v->key);
-	struct ksm_rmap_item *item = NULL;
-
-	if (others)
-		ksm_filter_mark(&d->scanner.filter, v->key.checksum);
-	if (others || v->suspect)
-		item = new_item(v);
-	if (item) {
-		ksm_index_add_item(&d->index, item);
-		set_entry(d, v, ksm_item_entry(item));
-	} else if (!wants_zero_page(d, v)) {
-		set_entry(d, v, quiet_entry(d, v));
-	}
-}
-
-/*
- * A page that has a twin is merged, or cannot be merged now. In either case it
- * does not belong among those that have none, and is looked up again next time.
- */
-static void look_up_twin(struct ksm_domain *d, struct ksm_visit *v)
-{
-	if (!try_stable(d, v) && !try_unstable(d, v))
-		wait_for_twin(d, v);
-}
-
-static void look_up_alone(struct ksm_domain *d, struct ksm_visit *v)
-{
-	if (!wants_zero_page(d, v) || !join_zero(d, v))
-		look_up_twin(d, v);
+	return look_up_unstable(d, c);
 }
 
 /* The visit is gone on with by finish_merges(), which drops the references. */
-static void merge_later(struct ksm_batch *b, const struct ksm_visit *v,
-			struct ksm_merge merge)
+static enum verdict merge_later(struct ksm_batch *b, struct ksm_candidate *c,
+				struct ksm_merge merge)
 {
-	get_page(v->page);
-	b->merger[b->nr_merges] = *v;
+	get_page(c->page);
+	b->merger[b->nr_merges] = c;
 	b->merge[b->nr_merges++] = merge;
+	return PENDING;
 }
 
-static bool join_later(struct ksm_domain *d, struct ksm_visit *v)
+static enum verdict join_later(struct ksm_domain *d, struct ksm_candidate *c,
+			       struct ksm_stable_node *node, struct folio *kfolio)
 {
-	struct ksm_stable_node *node;
-	struct ksm_rmap_item *item;
-	struct folio *kfolio;
+	c->item = new_item(d, c);
+	if (c->item)
+		return merge_later(d->scanner.batch, c,
+				   merge_of(c->item, c->page, node, kfolio));
+	folio_put(kfolio);
+	return RETRY;
+}
 
-	node = ksm_index_find_node(&d->index, &v->key, &kfolio);
-	if (!node)
+/*
+ * A page in a per-CPU batch has a reference too many: on its way to the LRU, or from one
+ * list of it to another, of which no flag tells. The batches are drained once in a pass,
+ * for the first page that is found held; but not for one that was held before, as then it
+ * is something else.
+ */
+static bool is_held(struct ksm_domain *d, const struct ksm_candidate *c)
+{
+	struct ksm_scanner *s = &d->scanner;
+
+	if (!ksm_page_held(c->page))
 		return false;
-	item = new_item(v);
-	if (item)
-		merge_later(d->scanner.batch, v, merge_of(item, v->page, node, kfolio));
-	else
-		folio_put(kfolio);
-	return true;
+	if (s->drained || c->vain > 1)
+		return true;
+	lru_add_drain_all();
+	s->drained = true;
+	return ksm_page_held(c->page);
 }
 
 /*
  * Pages that KSM pages are there for are merged together. But a huge page has to be split
  * for each of its pages, and could not be while others of them wait for that.
  */
-static void look_up_page(struct ksm_domain *d, struct ksm_visit *v)
+static enum verdict look_up_page(struct ksm_domain *d, struct ksm_candidate *c)
 {
-	v->key.nid = key_nid(d, page_folio(v->page));
-	if (folio_test_large(page_folio(v->page)))
-		look_up_alone(d, v);
-	else if (wants_zero_page(d, v))
-		merge_later(d->scanner.batch, v, zero_merge_of(v));
-	else if (!join_later(d, v) && !try_unstable(d, v))
-		wait_for_twin(d, v);
+	bool zero = wants_zero_page(d, c);
+	struct ksm_stable_node *node;
+	struct folio *kfolio;
+
+	if (is_held(d, c))
+		return RETRY;
+	c->key.nid = key_nid(d, page_folio(c->page));
+	if (folio_test_large(page_folio(c->page)))
+		return zero ? join_zero(d, c) : look_up_stable(d, c);
+	if (zero)
+		return merge_later(d->scanner.batch, c, zero_merge_of(d, c));
+	node = ksm_index_find_node(&d->index, &c->key, &kfolio);
+	return node ? join_later(d, c, node, kfolio) : look_up_unstable(d, c);
 }
 
-static void look_up(struct ksm_domain *d, struct ksm_visit *v)
+static enum verdict look_up(struct ksm_domain *d, struct ksm_candidate *c)
 {
-	struct page *page = NULL;
+	struct page *held = c->page;
+	enum verdict verdict = RETRY;
 
-	set_entry(d, v, ksm_sum_entry(v->key.checksum));
-	if (!v->page) {
-		page = ksm_page_at(visit_mm(v), v->address);
-		v->page = page;
+	if (!held)
+		c->page = ksm_page_at(batch_mm(d), address_of(d, c));
+	if (c->page)
+		verdict = look_up_page(d, c);
+	if (!held && c->page)
+		put_page(c->page);
+	c->page = held;
+	return verdict;
+}
+
+/*
+ * The bytes differ, from those of the KSM page or from those that were read. In the latter
+ * case it is the page that has changed unnoticed.
+ */
+static enum verdict look_again(struct ksm_domain *d, struct ksm_candidate *c,
+			       const struct ksm_merge *m)
+{
+	u64 checksum = ksm_checksum(c->page);
+
+	if (checksum != c->key.checksum) {
+		c->key.checksum = checksum;
+		return CHANGED;
 	}
-	if (v->page)
-		look_up_page(d, v);
-	if (page)
-		put_page(page);
-}
-
-/* The bytes differ. The node may be gone, unless its page still leads to it. */
-static void avoid_node(struct ksm_domain *d, const struct ksm_merge *m)
-{
+	/* The node may be gone, unless its page still leads to it. */
 	if (m->node && ksm_folio_node(page_folio(m->kpage)) == m->node)
 		ksm_index_put_behind(&d->index, m->node);
+	return look_up_stable(d, c);
 }
 
 /* If the KSM page differs, or is full, there may be others. */
-static void finish_merge(struct ksm_domain *d, struct ksm_visit *v, struct ksm_merge *m)
+static enum verdict finish_merge(struct ksm_domain *d, struct ksm_candidate *c,
+				 const struct ksm_merge *m)
 {
-	if (!m->err && m->item)
-		set_entry(d, v, ksm_item_entry(m->item));
-	else if (m->item)
+	if (!m->err)
+		return m->item ? ITEM : GONE;
+	if (m->item)
 		ksm_item_free(m->item);
 	if (m->err == -EAGAIN)
-		avoid_node(d, m);
-	if (m->node)
-		folio_put(page_folio(m->kpage));
-	if (m->err == -EAGAIN || m->err == -ENOSPC)
-		look_up_twin(d, v);
+		return look_again(d, c, m);
+	if (m->err == -ENOSPC)
+		return look_up_stable(d, c);
+	return RETRY;
 }
 
 /* What was not merged may become the twin of one that follows, and must not be held then. */
 static void finish_merges(struct ksm_domain *d, struct ksm_batch *b)
 {
+	struct ksm_candidate *c;
 	struct folio_batch gone;
-	unsigned int i;
+	struct ksm_merge *m;
 
 	if (!b->nr_merges)
 		return;
 	folio_batch_init(&gone);
 	ksm_join(&d->index, b->slot->slot.mm, b->merge, b->nr_merges);
-	for (i = 0; i < b->nr_merges; i++) {
-		finish_merge(d, &b->merger[i], &b->merge[i]);
-		if (b->merge[i].err)
-			put_page(b->merger[i].page);
+	for (m = b->merge; m < b->merge + b->nr_merges; m++) {
+		c = b->merger[m - b->merge];
+		c->page = m->page;
+		conclude(d, c, finish_merge(d, c, m));
+		c->page = NULL;
+		if (m->node)
+			folio_put(page_folio(m->kpage));
+		if (m->err)
+			put_page(m->page);
 		else
-			folio_batch_add(&gone, page_folio(b->merger[i].page));
+			folio_batch_add(&gone, page_folio(m->page));
 	}
 	b->nr_merges = 0;
 	folios_put(&gone);
 }
 
-static bool is_wanted(struct ksm_domain *d, const struct ksm_visit *v)
+static bool is_wanted(struct ksm_domain *d, const struct ksm_candidate *c)
 {
-	return ksm_filter_wants(&d->scanner.filter, v->key.checksum);
+	return ksm_filter_wants(&d->scanner.filter, c->key.checksum);
+}
+
+/* After a rest. A twin that was looked up meanwhile is in no tree: have it come again. */
+static enum verdict look_up_again(struct ksm_domain *d, struct ksm_candidate *c)
+{
+	ksm_filter_mark(&d->scanner.filter, c->key.checksum);
+	c->wanted = true;
+	return look_up(d, c);
 }
 
 /*
  * In the unstable tree, unchanged. If nobody else is there, on the same NUMA node, and
  * nobody is to be expected, it need not wait any longer: whoever comes is noticed.
  */
-static void revisit_waiting(struct ksm_domain *d, struct ksm_visit *v,
-			    struct ksm_rmap_item *item)
+static enum verdict visit_waiting(struct ksm_domain *d, struct ksm_candidate *c,
+				  struct ksm_rmap_item *item)
 {
-	bool alone = item->key.nid == v->key.nid && !wants_zero_page(d, v) &&
+	bool alone = item->key.nid == c->key.nid && !wants_zero_page(d, c) &&
 		     ksm_index_is_alone(&d->index, item);
-	bool wanted = is_wanted(d, v);
 
-	if ((alone && wanted) || !forget_item(d, v, v->key.checksum))
-		return;
-	v->suspect = true;
+	if (alone && is_wanted(d, c))
+		return KEEP;
+	drop_item(d, c);
 	if (alone)
-		set_entry(d, v, quiet_entry(d, v));
-	else
-		look_up(d, v);
+		return QUIET;
+	c->wanted = true;
+	return look_up(d, c);
 }
 
 /*
  * Unchanged, and in no tree. The filter tells when there is reason to look a quiet page
- * up again. It cannot know of a page that could not be had when its twin was looked up,
- * or of a pass that was broken off; so each page is looked up when it has its turn.
+ * up again. One that could not be merged before has its twin look for it, too. And each
+ * page is looked up when it has its turn, for a KSM page that was missed.
  */
-static void revisit_sum(struct ksm_domain *d, struct ksm_visit *v)
+static enum verdict visit_sum(struct ksm_domain *d, struct ksm_candidate *c, u64 entry)
 {
-	v->suspect = is_wanted(d, v);
-	if (!(*v->entry & KSM_ENTRY_QUIET) || v->suspect || wants_zero_page(d, v) ||
-	    ksm_has_turn(d, v->address))
-		look_up(d, v);
-	else
-		*v->entry = quiet_entry(d, v);
+	bool quiet = entry & KSM_ENTRY_QUIET;
+
+	if (!quiet && FIELD_GET(KSM_ENTRY_VAIN, entry))
+		return look_up_again(d, c);
+	c->wanted = is_wanted(d, c);
+	if (quiet && !c->wanted && !wants_zero_page(d, c) && !d->scanner.batch->block.turn)
+		return QUIET;
+	return look_up(d, c);
 }
 
-static u64 last_checksum(const struct ksm_rmap_item *item)
+/*
+ * A page that was still for as long as it had rested counts as new. All that is known is
+ * that it was still until the pass before.
+ */
+static unsigned int count_breaks(const struct ksm_scanner *s,
+				 const struct ksm_rmap_item *item)
+{
+	u32 still = item->clock == s->clock ? 0 : s->clock_before - item->clock;
+
+	if (item->breaks && still >= ksm_rest_after(item->breaks))
+		return 1;
+	return min(item->breaks + 1, KSM_MAX_BREAKS);
+}
+
+/*
+ * The page was copied by a write, which did not change it. If it were merged at once, the
+ * next such write would copy it again.
+ */
+static enum verdict rest(struct ksm_domain *d, struct ksm_candidate *c)
+{
+	c->item = new_item(d, c);
+	if (!c->item)
+		return RETRY;
+	c->item->state = KSM_ITEM_RESTING;
+	ksm_filter_note(&d->scanner.filter, c->key.checksum);
+	return ITEM;
+}
+
+/* It has been merged, and is not any more. */
+static enum verdict visit_broken(struct ksm_domain *d, struct ksm_candidate *c,
+				 struct ksm_rmap_item *item, bool changed)
+{
+	unsigned int breaks = count_breaks(&d->scanner, item);
+
+	if (!drop_item(d, c))
+		return KEEP;
+	if (changed)
+		return CHANGED;
+	c->breaks = breaks;
+	return rest(d, c);
+}
+
+static u64 item_checksum(const struct ksm_rmap_item *item)
 {
 	return item->state == KSM_ITEM_STABLE ? item->node->key.checksum :
 						item->key.checksum;
 }
 
-/*
- * Its KSM page has been copied away from its address, or is gone. The checksum stays, and
- * is noted if it still holds.
- */
-static bool forget_shared(struct ksm_domain *d, struct ksm_visit *v,
-			  struct ksm_rmap_item *item)
+static enum verdict visit_item(struct ksm_domain *d, struct ksm_candidate *c,
+			       struct ksm_rmap_item *item)
 {
-	u64 checksum = last_checksum(item);
+	bool changed = item_checksum(item) != c->key.checksum;
 
-	if (!forget_item(d, v, checksum))
-		return false;
-	if (checksum == v->key.checksum)
-		ksm_filter_note(&d->scanner.filter, checksum);
-	return true;
-}
-
-static unsigned int count_vain(u64 entry, bool unread)
-{
-	unsigned int vain = entry & KSM_ENTRY_SUM ? FIELD_GET(KSM_ENTRY_VAIN, entry) : 0;
-
-	return min_t(unsigned int, vain + !unread, FIELD_MAX(KSM_ENTRY_VAIN));
+	if (item->state == KSM_ITEM_STABLE || item->state == KSM_ITEM_LOOSE)
+		return visit_broken(d, c, item, changed);
+	if (!changed && item->state == KSM_ITEM_UNSTABLE)
+		return visit_waiting(d, c, item);
+	c->breaks = item->breaks;
+	drop_item(d, c);
+	return changed ? CHANGED : look_up_again(d, c);
 }
 
 /* Not a KSM page, or not any more. */
-static void visit_page(struct ksm_domain *d, struct ksm_visit *v, bool unread)
+static enum verdict visit_unshared(struct ksm_domain *d, struct ksm_candidate *c)
 {
-	struct ksm_rmap_item *item = ksm_entry_item(*v->entry);
-	u64 checksum;
+	u64 entry = *entry_of(d, c);
+	struct ksm_rmap_item *item = ksm_entry_item(entry);
 
-	if (item && item->state != KSM_ITEM_UNSTABLE) {
-		if (!forget_shared(d, v, item))
-			return;
-		item = NULL;
-	}
-	checksum = item ? item->key.checksum : ksm_entry_sum(*v->entry);
-	v->vain = count_vain(*v->entry, unread);
-	if (!*v->entry || checksum != v->key.checksum)
-		note_change(d, v, v->key.checksum);
-	else if (item)
-		revisit_waiting(d, v, item);
-	else
-		revisit_sum(d, v);
+	if (item)
+		return visit_item(d, c, item);
+	if (!entry || ksm_entry_sum(entry) != c->key.checksum)
+		return CHANGED;
+	c->vain = FIELD_GET(KSM_ENTRY_VAIN, entry);
+	if (!c->unread)
+		c->vain = one_more(c->vain);
+	return visit_sum(d, c, entry);
 }
 
 /* Has another page of the batch found it in the unstable tree? */
-static bool merged_meanwhile(struct ksm_batch *b, unsigned int i)
+static bool merged_meanwhile(struct ksm_domain *d, const struct ksm_candidate *c)
 {
-	return test_bit(i, b->waiting) &&
-	       ksm_entry_item(b->flat[i])->state == KSM_ITEM_STABLE;
+	return c->waiting && ksm_entry_item(*entry_of(d, c))->state == KSM_ITEM_STABLE;
 }
 
-static void visit_nth(struct ksm_domain *d, struct ksm_batch *b, unsigned int n)
+static void visit(struct ksm_domain *d, struct ksm_candidate *c)
 {
-	unsigned int i = b->index[n];
-	struct ksm_visit v = {
-		.slot = b->slot,
-		.entry = &b->flat[i],
-		.address = b->base + i * PAGE_SIZE,
-		.page = b->page[n],
-		.key = { .checksum = b->sum[n], .nid = b->nid[n] },
-	};
-
-	if (v.page && PageKsm(v.page))
-		meet_ksm_page(d, &v, page_folio(v.page));
-	else if (!merged_meanwhile(b, i))
-		visit_page(d, &v, test_bit(i, b->unread));
+	if (c->page && PageKsm(c->page))
+		conclude(d, c, meet_ksm_page(d, c));
+	else if (!merged_meanwhile(d, c))
+		conclude(d, c, visit_unshared(d, c));
 }
 
-static void let_go(struct ksm_batch *b, unsigned int n)
+static void let_go(struct ksm_candidate *c)
 {
-	if (b->page[n])
-		put_page(b->page[n]);
-	b->page[n] = NULL;
+	if (c->page)
+		put_page(c->page);
+	c->page = NULL;
+}
+
+static void read_bytes(struct ksm_domain *d, struct ksm_candidate *c)
+{
+	struct ksm_rmap_item *item = ksm_entry_item(*entry_of(d, c));
+
+	c->key.nid = key_nid(d, page_folio(c->page));
+	if (c->unread) {
+		c->key.checksum = ksm_entry_sum(*entry_of(d, c));
+	} else {
+		c->key.checksum = ksm_checksum(c->page);
+		d->bytes_read += PAGE_SIZE;
+	}
+	c->waiting = item && item->state == KSM_ITEM_UNSTABLE;
 }
 
 /*
  * A page that another one may be merged with before it is visited itself must not be
  * held then: it is in the unstable tree, or a relative of this mm has it there. Nor
- * must a huge page, which may have to be split.
+ * must a huge page, which may have to be split. What has broken down since it was found
+ * is not read. Returns whether there is something to visit.
  */
-static void read_nth(struct ksm_domain *d, struct ksm_batch *b, unsigned int n)
+static bool read_one(struct ksm_domain *d, struct ksm_candidate *c)
 {
-	struct page *page = b->page[n];
-	u64 entry = b->flat[b->index[n]];
-	struct ksm_rmap_item *item = ksm_entry_item(entry);
+	struct page *page = c->page;
 
-	if (PageKsm(page))
-		return;
-	b->nid[n] = key_nid(d, page_folio(page));
-	if (test_bit(b->index[n], b->unread)) {
-		b->sum[n] = item ? item->key.checksum : ksm_entry_sum(entry);
-	} else {
-		b->sum[n] = ksm_checksum(page);
-		d->bytes_read += PAGE_SIZE;
+	if (PageHWPoison(page)) {
+		let_go(c);
+		return false;
 	}
-	if (item && item->state == KSM_ITEM_UNSTABLE)
-		__set_bit(b->index[n], b->waiting);
-	if (folio_test_large(page_folio(page)) || !PageAnonExclusive(page) ||
-	    test_bit(b->index[n], b->waiting))
-		let_go(b, n);
+	if (PageKsm(page))
+		return true;
+	read_bytes(d, c);
+	if (c->waiting || folio_test_large(page_folio(page)) || !PageAnonExclusive(page))
+		let_go(c);
+	return true;
+}
+
+static void read_batch(struct ksm_domain *d, struct ksm_batch *b)
+{
+	struct ksm_candidate *c = b->candidate, *end = c + b->nr;
+
+	for (b->nr = 0; c < end; c++) {
+		cond_resched();
+		if (c + 1 < end && !c[1].unread)
+			ksm_expect_bytes(c[1].page);
+		if (read_one(d, c))
+			b->candidate[b->nr++] = *c;
+	}
 }
 
 /* Pages whose checksum is as before are those that will be looked up. */
 static void expect_nth(struct ksm_domain *d, struct ksm_batch *b, unsigned int n, bool soon)
 {
-	if (n < b->nr && test_bit(b->index[n], b->unread))
-		ksm_index_expect(&d->index, b->sum[n], soon);
-}
-
-static void read_batch(struct ksm_domain *d, struct ksm_batch *b)
-{
-	unsigned int n;
-
-	for (n = 0; n < b->nr; n++) {
-		cond_resched();
-		if (n + 1 < b->nr && !test_bit(b->index[n + 1], b->unread))
-			ksm_expect_bytes(b->page[n + 1]);
-		read_nth(d, b, n);
-	}
+	if (n < b->nr && b->candidate[n].unread)
+		ksm_index_expect(&d->index, b->candidate[n].key.checksum, soon);
 }
 
 static void visit_batch(struct ksm_domain *d, struct ksm_batch *b)
@@ -643,23 +755,35 @@ static void visit_batch(struct ksm_domain *d, struct ksm_batch *b)
 			cond_resched();
 		expect_nth(d, b, n + EXPECT_ROOT, false);
 		expect_nth(d, b, n + EXPECT_NODE, true);
-		visit_nth(d, b, n);
-		let_go(b, n);
+		visit(d, &b->candidate[n]);
+		let_go(&b->candidate[n]);
 		if (b->nr_merges == KSM_MAX_JOINS)
 			finish_merges(d, b);
 	}
 	finish_merges(d, b);
 }
 
-/* See to what is full, every now and then. */
-static void prune(struct ksm_domain *d)
+/* See to what is full, every now and then, beside the start of a pass. */
+static void prune_now_and_then(struct ksm_domain *d)
 {
 	unsigned long pause = msecs_to_jiffies(READ_ONCE(d->prune_millisecs));
 
 	if (!d->index.chains || time_before(jiffies, d->pruned + pause))
 		return;
-	ksm_index_prune(&d->index, UINT_MAX);
+	ksm_index_prune_begin(&d->index);
 	d->pruned = jiffies;
+}
+
+/* Returns what it took; 0 at the end of the pass. */
+static unsigned int go_on(struct ksm_domain *d, u64 budget)
+{
+	if (d->index.nr_unpruned)
+		return ksm_index_prune(&d->index, min_t(u64, budget, UINT_MAX));
+	if (!ksm_scan_begin(d, budget))
+		return 0;
+	read_batch(d, d->scanner.batch);
+	visit_batch(d, d->scanner.batch);
+	return ksm_scan_end(d);
 }
 
 /**
@@ -675,16 +799,16 @@ static void prune(struct ksm_domain *d)
 bool ksm_pass(struct ksm_domain *d, unsigned int nr_pages)
 {
 	u64 budget = (u64)nr_pages * KSM_SKIPS_PER_PAGE;
+	unsigned int cost;
 
 	lockdep_assert_held(&d->lock);
-	prune(d);
+	prune_now_and_then(d);
 	while (budget && likely(!freezing(current))) {
 		cond_resched();
-		if (!ksm_scan_begin(d, budget))
+		cost = go_on(d, budget);
+		if (!cost)
 			return true;
-		read_batch(d, d->scanner.batch);
-		visit_batch(d, d->scanner.batch);
-		budget -= min_t(u64, ksm_scan_end(d), budget);
+		budget -= min_t(u64, cost, budget);
 	}
 	return false;
 }

@@ -285,6 +285,23 @@ static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
 	return mapped;
 }
 
+/* Was the page swapped out there, and is it still in the swap cache? */
+static bool swapped_at(struct folio *folio, struct vm_area_struct *vma,
+		       unsigned long addr)
+{
+	pmd_t *pmd = mm_find_pmd(vma->vm_mm, addr);
+	pte_t *ptep, pte;
+
+	if (!folio_test_swapcache(folio) || !pmd)
+		return false;
+	ptep = pte_offset_map(pmd, addr);
+	if (!ptep)
+		return false;
+	pte = ptep_get_lockless(ptep);
+	pte_unmap(ptep);
+	return is_swap_pte(pte) && pte_to_swp_entry(pte).val == folio->swap.val;
+}
+
 /**
  * ksm_item_needed() - is a mapping found through this rmap_item only?
  * @item: stable item or orphan, whose own mapping is gone or is not to count
@@ -295,8 +312,11 @@ static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
  * way is no trouble: a child's VMA is visited after its parent's, so either the
  * parent still has the mapping, or the child has it already.
  *
- * Return: whether some VMA maps the page that a walk without @item would miss; or
- * that might, if it takes more to find out. An orphan too many does no harm for a while.
+ * As long as the page is in the swap cache, whoever had it swapped out gets it back,
+ * and not a copy, if the mapping will be found: see swapin_as_is().
+ *
+ * Return: whether some VMA maps the page, or will, that a walk without @item would miss;
+ * or that might, if it takes more to find out. An orphan too many does no harm for a while.
  */
 bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned int *vmas)
 {
@@ -307,7 +327,7 @@ bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned i
 
 	KUNIT_STATIC_STUB_REDIRECT(ksm_item_needed, item, folio, vmas);
 
-	if (!folio_mapped(folio) || is_redundant(item))
+	if ((!folio_mapped(folio) && !folio_test_swapcache(folio)) || is_redundant(item))
 		return false;
 	anon_vma_lock_read(anon_vma);
 	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, item->place,
@@ -315,7 +335,8 @@ bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned i
 		unsigned long addr = vma_address(avc->vma, item->place, 1);
 
 		cond_resched();
-		needed = !*vmas || (mapped_at(folio, avc->vma, addr) &&
+		needed = !*vmas || ((mapped_at(folio, avc->vma, addr) ||
+				     swapped_at(folio, avc->vma, addr)) &&
 				    !node_covers(item->node, item, avc->vma, addr,
 						 &budget));
 		if (needed)

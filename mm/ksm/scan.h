@@ -2,12 +2,15 @@
 #ifndef __MM_KSM_SCAN_H
 #define __MM_KSM_SCAN_H
 
+#include <linux/bitfield.h>
 #include <linux/bitmap.h>
 #include <linux/xarray.h>
 
 #include "block.h"
 #include "ksm.h"
 #include "merge.h"
+#include "vma.h"
+#include "walk.h"
 
 /* Skipping so many pages takes about as long as looking at one. */
 #define KSM_SKIPS_PER_PAGE	16U
@@ -15,103 +18,121 @@
 #define KSM_PAGES_PER_SKIP	16
 
 /*
- * Once in so many passes each block has its turn: all its pages are looked at and read,
- * whatever the accessed bits say. A device writes to memory without setting them, and
- * a CPU that has an entry in its TLB need not set them either.
+ * Once in so many passes, and in KSM_TURN_SECONDS, each block has its turn: all its pages
+ * are read, whatever the accessed bits say. A device writes to memory without setting
+ * them, and a guest's processor that has an entry in its TLB need not set them either.
  */
 #define KSM_TURN_PASSES		112
+#define KSM_TURN_SECONDS	(30 * 60)
+
+/* Passes that a page rests at most: as many as with the stock KSM. */
+#define KSM_MAX_REST		8U
+
+/*
+ * A page that is merged and broken again and again rests for so many ticks of the
+ * scanner's clock at most, in which there is one at least in each pass, and 409 at least
+ * in a second: 4096 passes, or 10 seconds.
+ */
+#define KSM_MAX_BREAKS		13
+#define KSM_TICKS_PER_SECOND	((1 << (KSM_MAX_BREAKS - 1)) / 10)
 
 /**
- * struct ksm_visit - a page that is looked at
- * @slot: slot of its mm
- * @entry: what is known of it
- * @address: where it is
- * @page: the page, referenced by the batch; NULL if the batch has let it go
+ * struct ksm_candidate - a page that is to be looked at
+ * @page: the page, with a reference; NULL if the batch has let it go meanwhile
  * @key: of its bytes
- * @vain: how often it was read in vain, with this time
- * @suspect: another page seems to have the same checksum
+ * @item: rmap_item that was made for it, or taken out of its entry
+ * @index: its number in the block
+ * @vain: how often it was read in vain
+ * @breaks: how often it was merged in vain
+ * @unread: its checksum is taken to be as before
+ * @unflushed: when it was read, a CPU might still write to it unnoticed
+ * @waiting: it was in the unstable tree, where another one of the batch may find it
+ * @wanted: another page seems to have the same checksum
  */
-struct ksm_visit {
-	struct ksm_mm_slot *slot;
-	u64 *entry;
-	unsigned long address;
+struct ksm_candidate {
 	struct page *page;
 	struct ksm_key key;
-	unsigned int vain;
-	bool suspect;
+	struct ksm_rmap_item *item;
+	u16 index;
+	u8 vain;
+	u8 breaks;
+	bool unread;
+	bool unflushed;
+	bool waiting;
+	bool wanted;
 };
 
 /**
- * struct ksm_batch - pages of one block that a step of the scan looks at
- * @slot: slot of the mm
- * @base: address of the first page of the block
- * @flat: the block's entries, laid out in @room; those of the block are out of date
- *	meanwhile
- * @room: room to lay them out, all zero between two steps
- * @used: which entries may be other than zero
+ * struct ksm_open_block - a block that is being worked on
+ * @base: address of its first page, KSM_NO_BLOCK if there is none
+ * @entry: its entries, laid out; those that the block has are out of date
+ * @used: which of them may be other than zero
+ * @found: which pages have something to know of
  * @had: how many entries the block had
  * @known: how many of them were found to have a page
  * @lost: how many were dropped
+ * @turn: it has its turn
  * @dropped: some pages did not get an entry, for want of memory
- * @turn: the block has its turn
- * @found: which pages have something to know of
- * @nr: how many pages are to be looked at
- * @skipped: how many need not be, since nobody accessed them
- * @index: number of the page in the block
- * @page: the page, with a reference; NULL if it must be looked up again
- * @sum: its checksum
- * @nid: its node, as in a key
- * @unread: its checksum is known to be as before
- * @waiting: it is in the unstable tree, where a page of the same batch may find it
- * @merge: what is to be merged with KSM pages, all at once
- * @merger: the visits that found that
- * @nr_merges: how many
- * @cost: what it takes, in the unit of ksm_scan_end()
- * @budget: when to stop, likewise
- * @alone: the step holds the lock of one VMA, not mmap_lock
- * @cleared: accessed bits were cleared
- * @young_end: end of the entries that were accessed, as was found already
- * @blocks: where in the slot's blocks the step has got to
- * @bitmap: room for that of a block that has none
- * @swept: everything before this address has been seen to
- * @tables: glances at page tables
- * @upper: address of the entry of an upper table whose accessed bit was cleared last
- * @upper_young: it had been set
  */
-struct ksm_batch {
-	struct ksm_mm_slot *slot;
+struct ksm_open_block {
 	unsigned long base;
-	u64 *flat;
-	u64 room[KSM_BLOCK_PAGES];
+	u64 entry[KSM_BLOCK_PAGES];
 	DECLARE_BITMAP(used, KSM_BLOCK_PAGES);
+	DECLARE_BITMAP(found, KSM_BLOCK_PAGES);
 	unsigned int had;
 	unsigned int known;
 	unsigned int lost;
-	bool dropped;
 	bool turn;
-	DECLARE_BITMAP(found, KSM_BLOCK_PAGES);
-	unsigned int nr;
-	unsigned int skipped;
-	u16 index[KSM_BLOCK_PAGES];
-	struct page *page[KSM_BLOCK_PAGES];
-	u64 sum[KSM_BLOCK_PAGES];
-	int nid[KSM_BLOCK_PAGES];
-	DECLARE_BITMAP(unread, KSM_BLOCK_PAGES);
-	DECLARE_BITMAP(waiting, KSM_BLOCK_PAGES);
-	struct ksm_merge merge[KSM_MAX_JOINS];
-	struct ksm_visit merger[KSM_MAX_JOINS];
-	unsigned int nr_merges;
-	unsigned int cost;
-	unsigned int budget;
-	bool alone;
-	bool cleared;
-	unsigned long young_end;
+	bool dropped;
+};
+
+/* No block begins there. */
+#define KSM_NO_BLOCK	1UL
+
+/**
+ * struct ksm_step - how far a step of the scan has got
+ * @hold: what is locked meanwhile
+ * @swept: everything before this address has been seen to
+ * @blocks: where in the slot's blocks it is
+ * @bitmap: room for that of a block that has none
+ * @tables: page tables that it came by
+ * @skipped: pages that need not be looked at, since nobody accessed them
+ * @young: the page that is being looked at was accessed
+ * @cost: what it took, in the unit of ksm_scan_end()
+ * @budget: when to stop, likewise
+ */
+struct ksm_step {
+	struct ksm_hold hold;
+	unsigned long swept;
 	struct xa_state blocks;
 	DECLARE_BITMAP(bitmap, KSM_BLOCK_PAGES);
-	unsigned long swept;
 	unsigned int tables;
-	unsigned long upper;
-	bool upper_young;
+	unsigned int skipped;
+	bool young;
+	unsigned int cost;
+	unsigned int budget;
+};
+
+/**
+ * struct ksm_batch - pages of one block that are looked at together
+ * @slot: slot of the mm
+ * @step: how they are found
+ * @block: the block
+ * @nr: how many they are
+ * @candidate: by ascending address
+ * @merge: what is to be merged with KSM pages, all at once
+ * @merger: the candidates of that
+ * @nr_merges: how many
+ */
+struct ksm_batch {
+	struct ksm_mm_slot *slot;
+	struct ksm_step step;
+	struct ksm_open_block block;
+	unsigned int nr;
+	struct ksm_candidate candidate[KSM_BLOCK_PAGES];
+	struct ksm_merge merge[KSM_MAX_JOINS];
+	struct ksm_candidate *merger[KSM_MAX_JOINS];
+	unsigned int nr_merges;
 };
 
 int ksm_scan_init(struct ksm_scanner *scanner);
@@ -119,31 +140,67 @@ void ksm_scan_exit(struct ksm_scanner *scanner);
 bool ksm_scan_begin(struct ksm_domain *d, u64 budget);
 unsigned int ksm_scan_end(struct ksm_domain *d);
 
-/**
- * ksm_until_turn() - how far is it to the next block that is to be read in this pass?
- * @d: domain; its lock is held
- * @address: address of any page of a block
- *
- * Return: how many blocks there are before that one, this one included.
- */
-static inline unsigned int ksm_until_turn(struct ksm_domain *d, unsigned long address)
-{
-	unsigned long nr = d->scanner.passes + (address >> KSM_BLOCK_SHIFT);
-	unsigned int since = nr % KSM_TURN_PASSES;
+/* batch.c */
+void ksm_batch_open(struct ksm_scanner *s, unsigned long address);
+void ksm_batch_add(struct ksm_scanner *s, unsigned long address, struct page *page,
+		   bool unread);
+void ksm_batch_skip(struct ksm_batch *b, unsigned long address);
+void ksm_batch_forget(struct ksm_domain *d, unsigned long start, unsigned long end);
+void ksm_batch_ready(struct ksm_scanner *s);
+void ksm_batch_close(struct ksm_scanner *s);
 
-	return since ? KSM_TURN_PASSES - since : 0;
-}
+/* select.c */
+extern const struct ksm_walk_ops ksm_select_ops;
+bool ksm_step_is_over(const struct ksm_batch *b);
 
 /**
  * ksm_has_turn() - is everything in a block to be read in this pass?
- * @d: domain; its lock is held
+ * @s: scanner; the domain's lock is held
  * @address: address of any page of the block
+ *
+ * Turns of different blocks come in different passes. A pass that takes long has the
+ * turns of several passes.
  *
  * Return: whether it is.
  */
-static inline bool ksm_has_turn(struct ksm_domain *d, unsigned long address)
+static inline bool ksm_has_turn(const struct ksm_scanner *s, unsigned long address)
 {
-	return !ksm_until_turn(d, address);
+	unsigned long nr = s->turn + (address >> KSM_BLOCK_SHIFT);
+
+	return nr % KSM_TURN_PASSES < s->turn - s->turn_before;
+}
+
+/**
+ * ksm_entry_age() - how long ago was a page read?
+ * @s: scanner; the domain's lock is held
+ * @entry: entry with KSM_ENTRY_SUM
+ *
+ * Return: how many passes ago.
+ */
+static inline unsigned int ksm_entry_age(const struct ksm_scanner *s, u64 entry)
+{
+	u64 age = s->passes - FIELD_GET(KSM_ENTRY_READ, entry);
+
+	/* Each page is read before its age begins anew. */
+	BUILD_BUG_ON(KSM_TURN_PASSES + KSM_MAX_REST > FIELD_MAX(KSM_ENTRY_READ));
+	return FIELD_GET(KSM_ENTRY_READ, FIELD_PREP(KSM_ENTRY_READ, age));
+}
+
+/**
+ * ksm_rest_after() - how long does a page rest that was merged in vain?
+ * @breaks: how often it was merged, and then broken by a write that changed nothing
+ *
+ * Return: how many ticks of the scanner's clock.
+ */
+static inline unsigned int ksm_rest_after(unsigned int breaks)
+{
+	return breaks ? 1U << (breaks - 1) : 0;
+}
+
+/* Entry of a candidate, in the open block. */
+static inline u64 *ksm_candidate_entry(struct ksm_batch *b, const struct ksm_candidate *c)
+{
+	return &b->block.entry[c->index];
 }
 
 #endif /* __MM_KSM_SCAN_H */

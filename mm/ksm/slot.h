@@ -19,31 +19,34 @@ struct ksm_domain;
  *	why an exit may free a slot that has none.
  * @anon_pages: how many the mm had when the last pass came to it
  * @mmap_count: tells whether its mmap_lock has been held for writing since then
+ * @pages_gone: pages that were known have gone since
+ * @unflushed: accessed bits have been cleared, and its TLB has not been flushed
+ * @next_flush: when that may be done without counting as a burst, in jiffies
  */
 struct ksm_mm_slot {
 	struct mm_slot slot;
 	struct ksm_blocks blocks;
-	s64 anon_pages;
+	unsigned long anon_pages;
 	unsigned int mmap_count;
+	bool pages_gone;
+	bool unflushed;
+	unsigned long next_flush;
 };
 
 #define KSM_SLOTS_HASH_BITS	10
 
 /**
  * struct ksm_slots - all mm's that take part
- * @lock: protects all fields but one
+ * @lock: protects all fields
  * @list: slots in the order of the pass
  * @hash: slots by mm
  * @cursor: slot being worked on, NULL between passes
- * @walked: mm in whose page tables ksmd is without mmap_lock; written by ksmd, and an
- *	exit waits for it
  */
 struct ksm_slots {
 	spinlock_t lock; /* innermost; see above */
 	struct list_head list;
 	DECLARE_HASHTABLE(hash, KSM_SLOTS_HASH_BITS);
 	struct ksm_mm_slot *cursor;
-	struct mm_struct *walked;
 };
 
 int ksm_slots_init(struct ksm_domain *d);
@@ -55,9 +58,8 @@ void ksm_slot_set(struct ksm_domain *d, struct ksm_mm_slot *slot, u64 *entry,
 		  u64 value);
 bool ksm_slot_forget_page(struct ksm_domain *d, struct ksm_mm_slot *slot,
 			  u64 *entry, enum ksm_folio_lock lock);
-void ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
-		     unsigned long start, unsigned long end,
-		     enum ksm_folio_lock lock);
-unsigned long ksm_bytes(struct ksm_domain *d);
+unsigned long ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
+			      unsigned long start, unsigned long end,
+			      enum ksm_folio_lock lock, unsigned int *budget);
 
 #endif /* __MM_KSM_SLOT_H */

@@ -13,6 +13,7 @@
 #include <linux/sysfs.h>
 
 #include "ksm.h"
+#include "offer.h"
 
 #define KSM_ATTR_RO(_name)						\
 	static struct kobj_attribute _name##_attr = __ATTR_RO(_name)

@@ -125,7 +125,8 @@ static bool visit_shared(struct ksm_table *t, void *private)
 		if (is_full(c, address + PAGE_SIZE))
 			break;
 	}
-	return !c->nr;
+	/* Whoever is to die must not keep the locks until nothing is left to look at. */
+	return !c->nr && !fatal_signal_pending(current);
 }
 
 static const struct ksm_walk_ops shared_ops = {
@@ -418,10 +419,6 @@ static int copy_found(struct ksm_copies *c, unsigned long *next)
 	unsigned long mapped = 0;
 	unsigned int nr;
 
-	if (signal_pending(current)) {
-		put_copies(c);
-		return -ERESTARTSYS;
-	}
 	delayacct_wpcopy_start();
 	nr = make_copies(c);
 	if (nr)
@@ -438,30 +435,39 @@ static int copy_found(struct ksm_copies *c, unsigned long *next)
  *	is held for writing, vma_start_write() was called
  * @start: page-aligned start of the range
  * @end: page-aligned end of the range, exclusive
+ * @state: TASK_KILLABLE to give way to fatal signals only, TASK_INTERRUPTIBLE to give
+ *	way to all
  *
  * An entry may change while its page is copied, or its page may be on the move, and
  * then it is not replaced; so each address is looked at again until nothing shared is
  * left there. VM_MERGEABLE must not be cleared before that.
  *
- * Return: 0 when the range holds no page that ksmd merged (or its mm is
- * exiting, or the entry cannot be faulted, as when its backing is gone),
+ * A call that is interrupted begins anew, and walks again where nothing is shared any
+ * more. So signals that are not fatal are looked at only after something was unmerged.
+ *
+ * Return: 0 when the range holds no page that ksmd merged (or the entry cannot be faulted,
+ * as when its backing is gone),
  * -ENOMEM if a page could not be allocated, -ERESTARTSYS on a signal.
  */
 int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
-		      unsigned long end)
+		      unsigned long end, unsigned int state)
 {
 	struct ksm_copies copies;
-	int err = 0;
+	int err;
 
 	copies.vma = vma;
-	while (!err && !ksm_exiting(vma->vm_mm)) {
+	while (start < end) {
 		copies.nr = 0;
 		ksm_walk_range(vma, start, end, &shared_ops, &copies);
 		if (!copies.nr)
-			break;
+			return fatal_signal_pending(current) ? -ERESTARTSYS : 0;
 		err = copy_found(&copies, &start);
+		if (err)
+			return err;
+		if (signal_pending_state(state, current))
+			return -ERESTARTSYS;
 	}
-	return err;
+	return 0;
 }
 
 /**
@@ -479,7 +485,7 @@ int ksm_unmerge_page(struct mm_struct *mm, unsigned long address)
 
 	if (!vma)
 		return 0;
-	err = ksm_unmerge_range(vma, address, address + PAGE_SIZE);
+	err = ksm_unmerge_range(vma, address, address + PAGE_SIZE, TASK_KILLABLE);
 	ksm_vma_unlock(vma);
 	return err;
 }

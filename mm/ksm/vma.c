@@ -4,10 +4,15 @@
  *
  * The only file that knows what these locks are made of, which changes from kernel to
  * kernel.
+ *
+ * Whoever walks page tables holds a reference to the mm's users, so that no exit takes the
+ * tables down meanwhile. It may turn out to be the last reference, when the owner has
+ * exited; so it is dropped without waiting for the exit to be carried out.
  */
 
 #include <linux/delay.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 
 #include "vma.h"
 
@@ -15,22 +20,122 @@
 #define KSM_GIVE_WAY_USECS	50
 
 /**
- * ksm_mmap_lock() - take mmap_lock for reading, after those who wait for it
- * @mm: an mm that ksmd knows; domain->lock is held
+ * ksm_hold_mm() - keep an mm, with its mmap_lock held for reading
+ * @hold: memory for it
+ * @mm: an mm that ksmd knows by mm_count
  *
  * A reader that comes while a writer is being woken takes the lock away from it. ksmd
- * comes again and again, so that an application could wait for milliseconds.
+ * comes again and again, so an application could wait for milliseconds. Hence ksmd waits
+ * for a moment where it sees a writer.
+ *
+ * Return: false if the mm is exiting, with nothing held.
  */
-void ksm_mmap_lock(struct mm_struct *mm)
+bool ksm_hold_mm(struct ksm_hold *hold, struct mm_struct *mm)
 {
+	if (!mmget_not_zero(mm))
+		return false;
 	if (mmap_lock_is_contended(mm))
 		usleep_range(KSM_GIVE_WAY_USECS, 2 * KSM_GIVE_WAY_USECS);
 	mmap_read_lock(mm);
+	*hold = (struct ksm_hold) { .mm = mm };
+	return true;
+}
+
+/**
+ * ksm_hold_release() - undo ksm_hold_mm()
+ * @hold: the hold
+ */
+void ksm_hold_release(struct ksm_hold *hold)
+{
+	if (hold->vma)
+		vma_end_read(hold->vma);
+	else
+		mmap_read_unlock(hold->mm);
+	mmput_async(hold->mm);
+}
+
+#ifdef CONFIG_PER_VMA_LOCK
+/**
+ * ksm_hold_vma_only() - hold the lock of one VMA instead of mmap_lock
+ * @hold: hold with mmap_lock
+ * @vma: VMA of its mm
+ *
+ * Return: whether it is so; else mmap_lock is still held.
+ */
+bool ksm_hold_vma_only(struct ksm_hold *hold, struct vm_area_struct *vma)
+{
+	if (!vma_start_read(vma))
+		return false;
+	hold->vma = vma;
+	mmap_read_unlock(hold->mm);
+	return true;
+}
+
+/**
+ * ksm_mappings_changed() - has mmap_lock been held for writing?
+ * @mm: the mm; its mmap_lock is held
+ * @count: what this has left there the last time
+ *
+ * Return: whether it has since then, as when memory is offered or moves.
+ */
+bool ksm_mappings_changed(struct mm_struct *mm, unsigned int *count)
+{
+	unsigned int before = *count;
+
+	*count = raw_read_seqcount(&mm->mm_lock_seq);
+	return *count != before;
+}
+
+static bool vma_contended(struct vm_area_struct *vma)
+{
+	return rwsem_is_contended(&vma->vm_lock->lock);
+}
+
+/**
+ * ksm_vma_assert_locked() - page tables of a VMA are about to be walked
+ * @vma: VMA; its lock is held, or its mm's mmap_lock
+ */
+void ksm_vma_assert_locked(struct vm_area_struct *vma)
+{
+	if (!rwsem_is_locked(&vma->vm_lock->lock))
+		mmap_assert_locked(vma->vm_mm);
+}
+#else
+bool ksm_hold_vma_only(struct ksm_hold *hold, struct vm_area_struct *vma)
+{
+	return false;
+}
+
+bool ksm_mappings_changed(struct mm_struct *mm, unsigned int *count)
+{
+	return true;
+}
+
+static bool vma_contended(struct vm_area_struct *vma)
+{
+	return false;
+}
+
+void ksm_vma_assert_locked(struct vm_area_struct *vma)
+{
+	mmap_assert_locked(vma->vm_mm);
+}
+#endif
+
+/**
+ * ksm_hold_contended() - does somebody wait for the lock that is held?
+ * @hold: the hold
+ *
+ * Return: whether.
+ */
+bool ksm_hold_contended(const struct ksm_hold *hold)
+{
+	return hold->vma ? vma_contended(hold->vma) : mmap_lock_is_contended(hold->mm);
 }
 
 /**
  * ksm_vma_lock() - find the VMA of an address, and keep it
- * @mm: an mm that ksmd knows; domain->lock is held
+ * @mm: an mm that ksmd knows by mm_count
  * @address: an address
  *
  * Return: the VMA, offered, with @mm's mmap_lock held for reading until
@@ -39,14 +144,15 @@ void ksm_mmap_lock(struct mm_struct *mm)
  */
 struct vm_area_struct *ksm_vma_lock(struct mm_struct *mm, unsigned long address)
 {
-	struct vm_area_struct *vma = NULL;
+	struct vm_area_struct *vma;
+	struct ksm_hold hold;
 
-	ksm_mmap_lock(mm);
-	if (!ksm_exiting(mm))
-		vma = vma_lookup(mm, address);
+	if (!ksm_hold_mm(&hold, mm))
+		return NULL;
+	vma = vma_lookup(mm, address);
 	if (vma && ksm_vma_offered(vma))
 		return vma;
-	mmap_read_unlock(mm);
+	ksm_hold_release(&hold);
 	return NULL;
 }
 
@@ -56,5 +162,7 @@ struct vm_area_struct *ksm_vma_lock(struct mm_struct *mm, unsigned long address)
  */
 void ksm_vma_unlock(struct vm_area_struct *vma)
 {
-	mmap_read_unlock(vma->vm_mm);
+	struct ksm_hold hold = { .mm = vma->vm_mm };
+
+	ksm_hold_release(&hold);
 }

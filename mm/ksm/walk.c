@@ -68,17 +68,17 @@ static bool visit_table(struct ksm_walk *w)
 	return go_on;
 }
 
-/* What is in one block, at most, unless a glance passes over more. */
-static bool visit_block(struct ksm_walk *w)
+/* What is in one block, at most. Returns whether the walk shall go on. */
+static bool walk_block(struct ksm_walk *w)
 {
-	enum ksm_glance glance = KSM_VISIT;
+	enum ksm_walk_action action = KSM_WALK_VISIT;
 
 	cond_resched();
-	if (w->ops->glance)
-		glance = w->ops->glance(&w->table, w->private);
-	if (glance == KSM_STOP)
+	if (w->ops->test)
+		action = w->ops->test(&w->table, w->private);
+	if (action == KSM_WALK_STOP)
 		w->table.end = w->table.start;
-	return glance == KSM_PASS_OVER || (glance == KSM_VISIT && visit_table(w));
+	return action == KSM_WALK_SKIP || (action == KSM_WALK_VISIT && visit_table(w));
 }
 
 /*
@@ -97,21 +97,18 @@ static bool walk_pmd(struct ksm_walk *w, unsigned long end)
 	for (; go_on && w->reached < end; w->reached = t->end) {
 		t->start = w->reached;
 		t->end = ksm_block_end(t->start, end);
-		go_on = visit_block(w);
+		go_on = walk_block(w);
 	}
 	return go_on;
 }
 
-/* All that an upper table has: a glance can pass over many page tables at once. */
 static bool walk_pud(struct ksm_walk *w, pud_t *pud, unsigned long end)
 {
 	bool go_on = true;
 
-	w->table.limit = end;
 	while (go_on && w->reached < end) {
 		w->table.pmd = pmd_offset(pud, w->reached);
-		go_on = !ksm_exiting(w->table.vma->vm_mm) &&
-			walk_pmd(w, pmd_addr_end(w->reached, end));
+		go_on = walk_pmd(w, pmd_addr_end(w->reached, end));
 	}
 	return go_on;
 }
@@ -150,7 +147,7 @@ static pud_t *find_pud(struct mm_struct *mm, unsigned long address, unsigned lon
  * A page table, or huge mapping, is visited block by block, so that no lock is held
  * for long. What has no page table is passed over.
  *
- * Return: address that the walk has got to: @end, unless @ops, or an exit, ended it before.
+ * Return: address that the walk has got to: @end, unless @ops ended it before.
  */
 unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
 			     unsigned long end, const struct ksm_walk_ops *ops,
@@ -177,44 +174,6 @@ unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
 		cond_resched();
 	}
 	return w.reached;
-}
-
-#ifdef CONFIG_ARCH_HAS_NONLEAF_PMD_YOUNG
-static bool clear_table_young(const struct ksm_table *t)
-{
-	pmd_t pmd = pmdp_get_lockless(t->pmd);
-	spinlock_t *ptl; /* of the upper table */
-	bool young;
-
-	if (!pmd_present(pmd) || pmd_trans_huge(pmd))
-		return true;
-	if (!pmd_young(pmd))
-		return false;
-	ptl = pmd_lock(t->vma->vm_mm, t->pmd);
-	pmd = pmdp_get(t->pmd);
-	/* The bit of a huge mapping, present or on the move, is not ours to clear here. */
-	young = !pmd_present(pmd) || pmd_trans_huge(pmd) ||
-		pmdp_test_and_clear_young(t->vma, t->start & PMD_MASK, t->pmd);
-	spin_unlock(ptl);
-	return young;
-}
-#else
-static bool clear_table_young(const struct ksm_table *t)
-{
-	return true;
-}
-#endif
-
-/**
- * ksm_table_accessed() - was anything accessed through a page table?
- * @table: page table, which need not be locked
- *
- * Return: false if nothing was, since this was asked last. Where the processor does not
- * tell, true.
- */
-bool ksm_table_accessed(const struct ksm_table *table)
-{
-	return !arch_has_hw_nonleaf_pmd_young() || clear_table_young(table);
 }
 
 static bool pte_unchanged(pte_t *ptep)
@@ -278,12 +237,14 @@ static unsigned long word_mask(unsigned int i, unsigned int from, unsigned int t
  * ksm_table_unchanged() - are the known pages of a page table still there, and were
  * none of them accessed?
  * @table: page table, which need not be locked; within one block
- * @known: the block's bitmap of known pages; of others there must be none
+ * @known: the block's bitmap of known pages
+ * @others: see too that there are no others
  *
  * Return: whether it is so, as far as can be seen without a lock. Not for a mm whose
  * memory others access through tables of their own.
  */
-bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *known)
+bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *known,
+			 bool others)
 {
 	unsigned int from = (table->start & ~KSM_BLOCK_MASK) >> PAGE_SHIFT;
 	unsigned int to = from + ((table->end - table->start) >> PAGE_SHIFT);
@@ -296,7 +257,8 @@ bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *kno
 	for (; i < to; i += BITS_PER_LONG) {
 		bits = known[BIT_WORD(i)];
 		mask = word_mask(i, from, to);
-		if (!ptes_unchanged(start - from + i, bits & mask, ~bits & mask))
+		if (!ptes_unchanged(start - from + i, bits & mask,
+				    others ? ~bits & mask : 0))
 			break;
 	}
 	pte_unmap(start);

@@ -13,7 +13,6 @@
  * @page: first page to visit of a huge mapping
  * @start: address of the first entry
  * @end: end of what is to be visited
- * @limit: up to here, the entries of the upper table follow each other behind @pmd
  */
 struct ksm_table {
 	struct vm_area_struct *vma;
@@ -23,31 +22,29 @@ struct ksm_table {
 	struct page *page;
 	unsigned long start;
 	unsigned long end;
-	unsigned long limit;
 };
 
 /**
- * enum ksm_glance - what to do about a page table, or a part of one
- * @KSM_VISIT: visit it
- * @KSM_PASS_OVER: go on behind it
- * @KSM_STOP: end the walk before it
+ * enum ksm_walk_action - what to do about a page table, or a part of one
+ * @KSM_WALK_VISIT: visit it
+ * @KSM_WALK_SKIP: go on behind it
+ * @KSM_WALK_STOP: end the walk before it
  */
-enum ksm_glance {
-	KSM_VISIT,
-	KSM_PASS_OVER,
-	KSM_STOP,
+enum ksm_walk_action {
+	KSM_WALK_VISIT,
+	KSM_WALK_SKIP,
+	KSM_WALK_STOP,
 };
 
 /**
  * struct ksm_walk_ops - what a walk does on its way
- * @glance: called without a lock, to see whether there is anything to visit; NULL to
- *	visit everything. There may be no page table, or a huge mapping. May raise the end
- *	of a table that it passes over, to pass over others too, up to the limit.
+ * @test: called without a lock, to see whether there is anything to visit; NULL to
+ *	visit everything. There may be no page table, or a huge mapping.
  * @visit: called under the page table lock; returns whether the walk is to go on. May
  *	lower the end of the table to where it got to.
  */
 struct ksm_walk_ops {
-	enum ksm_glance (*glance)(struct ksm_table *table, void *private);
+	enum ksm_walk_action (*test)(struct ksm_table *table, void *private);
 	bool (*visit)(struct ksm_table *table, void *private);
 };
 
@@ -57,8 +54,8 @@ bool ksm_is_anon(struct page *page);
 bool ksm_match_unshared(pte_t pte, struct page *page);
 struct page *ksm_table_page(const struct ksm_table *table,
 			    unsigned long address, pte_t pte);
-bool ksm_table_accessed(const struct ksm_table *table);
-bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *known);
+bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *known,
+			 bool others);
 unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
 			     unsigned long end, const struct ksm_walk_ops *ops,
 			     void *private);
@@ -90,29 +87,5 @@ static inline bool ksm_ptes_none(pte_t *ptep)
 		bits |= pte_val(ptep_get_lockless(ptep + i));
 	return pte_none(__pte(bits));
 }
-
-#ifdef CONFIG_ARCH_HAS_NONLEAF_PMD_YOUNG
-/**
- * ksm_table_idle() - was nothing accessed through a page table?
- * @pmd: entry of the upper table that leads to it
- *
- * Takes no lock, and leaves the accessed bit as it is.
- *
- * Return: true if there is a page table and nothing was accessed. Where the processor
- * does not tell, false.
- */
-static inline bool ksm_table_idle(pmd_t *pmd)
-{
-	pmd_t entry = pmdp_get_lockless(pmd);
-
-	return arch_has_hw_nonleaf_pmd_young() && pmd_present(entry) &&
-	       !pmd_leaf(entry) && !pmd_young(entry);
-}
-#else
-static inline bool ksm_table_idle(pmd_t *pmd)
-{
-	return false;
-}
-#endif
 
 #endif /* __MM_KSM_WALK_H */

@@ -49,7 +49,10 @@ DEFINE_EVENT(ksm_enter_exit_template, name, TP_PROTO(void *mm), TP_ARGS(mm))
 KSM_MM_EVENT(ksm_enter);
 KSM_MM_EVENT(ksm_exit);
 
-/* A page was merged with the zero page, or was not: err says why. */
+/*
+ * A page was merged with the zero page, or was not: err says why. No rmap_item, for a
+ * mapping of the zero page has none.
+ */
 TRACE_EVENT(ksm_merge_one_page,
 	TP_PROTO(unsigned long pfn, void *rmap_item, void *mm, int err),
 	TP_ARGS(pfn, rmap_item, mm, err),

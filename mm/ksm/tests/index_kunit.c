@@ -403,12 +403,14 @@ static void orphans_are_pruned_in_steps(struct kunit *test)
 	make_orphans(test, 0, NR_ORPHANS);
 	KUNIT_EXPECT_EQ(test, f->index.nr_orphans, NR_ORPHANS);
 	for (i = 1; i <= NR_ORPHANS / 2; i++) {
+		ksm_index_prune_begin(&f->index);
 		KUNIT_EXPECT_EQ(test, ksm_index_prune(&f->index, 2 + NR_VMAS), 3 + 2 * NR_VMAS);
 		KUNIT_EXPECT_EQ(test, f->looks, 2 * i);
 	}
 	list_for_each_entry(item, &f->node[0]->orphans, link)
 		KUNIT_EXPECT_EQ(test, item->clock, 1);
 	f->needed = false;
+	ksm_index_prune_begin(&f->index);
 	ksm_index_prune(&f->index, UINT_MAX);
 	KUNIT_EXPECT_EQ(test, f->index.nr_orphans, 0);
 	drop_folio(test);
@@ -428,10 +430,13 @@ static void nodes_are_pruned_in_turn(struct kunit *test)
 		append_item(f, i, i / MAX_SHARING);
 	}
 	KUNIT_ASSERT_EQ(test, f->index.nr_watched, NR_NODES);
+	ksm_index_prune_begin(&f->index);
 	for (i = 0; i < 2; i++)
 		KUNIT_EXPECT_EQ(test, ksm_index_prune(&f->index, NR_NODES / 2), NR_NODES / 2);
+	KUNIT_EXPECT_EQ(test, f->index.nr_unpruned, 0);
 	for (i = 0; i < NR_NODES; i++)
 		KUNIT_EXPECT_EQ(test, f->node[i]->moves, 1);
+	ksm_index_prune_begin(&f->index);
 	KUNIT_EXPECT_EQ(test, ksm_index_prune(&f->index, UINT_MAX), NR_NODES);
 	drop_folio(test);
 	check_against_model(test);

@@ -11,17 +11,23 @@
 #include <kunit/test-bug.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/prandom.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+
+#include <trace/events/ksm.h>
 
 #include "../ksm.h"
 #include "../block.h"
 #include "../checksum.h"
 #include "../join.h"
 #include "../merge.h"
+#include "../offer.h"
 #include "../rmap.h"
 #include "../scan.h"
 #include "../unmerge.h"
+#include "../vma.h"
 #include "../walk.h"
 
 /* More than is ever offered here. */
@@ -41,6 +47,8 @@
  * @zero_pages: the knob as it was
  * @checksum: what weak_checksum() gives all pages
  * @compares: how often counted_same_bytes() has compared pages
+ * @shortage: memory runs out; counts how often it was asked for
+ * @smart_scan: the knob as it was
  */
 struct area {
 	unsigned long start;
@@ -48,6 +56,8 @@ struct area {
 	bool zero_pages;
 	u64 checksum;
 	unsigned long compares;
+	unsigned int shortage;
+	bool smart_scan;
 };
 
 static unsigned long page_address_of(struct kunit *test, unsigned int page)
@@ -310,7 +320,7 @@ static void equal_checksums_merge_nothing_wrong(struct kunit *test)
 	give_all_pages(test, 1);
 	for (page = 0; page < 120; page++)
 		fill_page(test, page, page % 40 + 1);
-	run_passes(20);
+	run_passes(40);
 	/* Each passes by at its twins sooner or later. */
 	expect_shared(test, 40, 80);
 	for (page = 0; page < 120; page++)
@@ -386,6 +396,371 @@ static void the_checksum_of_zeroes_makes_no_zero_page(struct kunit *test)
 	expect_page(test, 2, NEW_BYTES);
 }
 
+/* A KSM page, not one of the page's own. */
+static bool is_shared(struct kunit *test, unsigned int page)
+{
+	struct page *own = ksm_page_at(current->mm, page_address_of(test, page));
+
+	if (own)
+		put_page(own);
+	return !own;
+}
+
+/* Write as a device does, or a CPU by an old TLB entry: no bit in the page table tells. */
+static void write_unnoticed(struct kunit *test, unsigned int page, u32 bytes)
+{
+	struct page *own = ksm_page_at(current->mm, page_address_of(test, page));
+
+	if (!own)
+		return;
+	memset32(page_address(own), bytes, PAGE_SIZE / sizeof(bytes));
+	put_page(own);
+}
+
+static void a_write_that_no_bit_tells_is_noticed_soon(struct kunit *test)
+{
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, NEW_BYTES);
+	fill_page(test, 2, NEW_BYTES);
+	run_passes(1);
+	/* It has been read, and the TLB might not have been flushed yet. */
+	write_unnoticed(test, 0, NEW_BYTES);
+	run_passes(4 + KSM_MAX_REST);
+	expect_shared(test, 1, 2);
+}
+
+static void a_write_of_a_device_is_noticed_at_the_turn(struct kunit *test)
+{
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, NEW_BYTES);
+	fill_page(test, 2, NEW_BYTES);
+	run_passes(4 + KSM_MAX_REST);
+	write_unnoticed(test, 0, NEW_BYTES);
+	run_passes(KSM_TURN_PASSES + 4);
+	expect_shared(test, 1, 2);
+}
+
+/* A pair is found by checksums that both have had, and has changed alike since. */
+static void a_ksm_page_has_the_checksum_of_its_bytes(struct kunit *test)
+{
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	run_passes(1);
+	write_unnoticed(test, 0, NEW_BYTES);
+	write_unnoticed(test, 1, NEW_BYTES);
+	fill_page(test, 2, NEW_BYTES);
+	fill_page(test, 3, NEW_BYTES);
+	run_passes(4 + KSM_MAX_REST);
+	expect_shared(test, 1, 3);
+}
+
+static void what_was_held_is_merged_afterwards(struct kunit *test)
+{
+	struct page *held;
+
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	held = ksm_page_at(current->mm, page_address_of(test, 0));
+	KUNIT_ASSERT_NOT_NULL(test, held);
+	run_passes(40);
+	expect_shared(test, 0, 0);
+	put_page(held);
+	run_passes(4 + KSM_MAX_REST);
+	expect_shared(test, 1, 1);
+}
+
+static void what_is_held_is_not_tried_in_each_pass(struct kunit *test)
+{
+	unsigned long scanned;
+	struct page *held;
+
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	held = ksm_page_at(current->mm, page_address_of(test, 0));
+	KUNIT_ASSERT_NOT_NULL(test, held);
+	run_passes(10);
+	scanned = ksm_domain.pages_scanned;
+	run_passes(10 * KSM_MAX_REST);
+	KUNIT_EXPECT_LE(test, ksm_domain.pages_scanned - scanned, 4 * 10 + 2);
+	put_page(held);
+}
+
+static void what_writes_in_vain_break_rests_longer_each_time(struct kunit *test)
+{
+	unsigned int pass, merges = 0;
+
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	for (pass = 0; pass < 200; pass++) {
+		run_passes(1);
+		if (is_shared(test, 1))
+			merges++;
+		fill_page(test, 1, OLD_BYTES);
+	}
+	KUNIT_EXPECT_GE(test, merges, 3);
+	KUNIT_EXPECT_LE(test, merges, 12);
+	run_passes(2 * 200);
+	expect_shared(test, 1, 1);
+}
+
+static void what_a_write_changes_does_not_rest(struct kunit *test)
+{
+	unsigned int round;
+
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	run_passes(2);
+	for (round = 0; round < 10; round++) {
+		fill_page(test, 0, round);
+		fill_page(test, 1, round);
+		run_passes(3);
+		expect_shared(test, 1, 1);
+	}
+}
+
+/* Memory runs out every other time. */
+static bool memory_is_short(void)
+{
+	struct area *area = kunit_get_current_test()->priv;
+
+	return area->shortage && area->shortage++ % 2;
+}
+
+static struct ksm_rmap_item *short_item_alloc(void)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct ksm_rmap_item *item;
+
+	if (memory_is_short())
+		return NULL;
+	kunit_deactivate_static_stub(test, ksm_item_alloc);
+	item = ksm_item_alloc();
+	kunit_activate_static_stub(test, ksm_item_alloc, short_item_alloc);
+	return item;
+}
+
+/* Pages that somebody holds for a while. */
+#define HOLDS	8
+
+/* What may happen to a page. */
+static void happen(struct kunit *test, struct rnd_state *rnd, struct page **holds)
+{
+	unsigned int page = prandom_u32_state(rnd) % 64, i = prandom_u32_state(rnd) % HOLDS;
+	unsigned int bytes = prandom_u32_state(rnd) % 4 + 1;
+
+	/* Two blocks, and some distance within each. */
+	page = page % 2 * KSM_BLOCK_PAGES + page / 2 * 3;
+	switch (prandom_u32_state(rnd) % 12) {
+	case 0:
+		if (holds[i])
+			put_page(holds[i]);
+		holds[i] = ksm_page_at(current->mm, page_address_of(test, page));
+		break;
+	case 1:
+		write_unnoticed(test, page, bytes);
+		break;
+	case 2:
+		advise(test, page, 1, MADV_DONTNEED);
+		break;
+	case 3:
+		ksm_domain.smart_scan = prandom_u32_state(rnd) % 4;
+		break;
+	case 4:
+		((struct area *)test->priv)->shortage = prandom_u32_state(rnd) % 2;
+		break;
+	case 5:
+		advise(test, page, 2,
+		       prandom_u32_state(rnd) % 2 ? MADV_UNMERGEABLE : MADV_MERGEABLE);
+		break;
+	case 6:
+		run_passes(prandom_u32_state(rnd) % 8);
+		break;
+	default:
+		fill_page(test, page, bytes);
+	}
+}
+
+static u32 bytes_of(struct kunit *test, unsigned int page)
+{
+	u32 bytes = 0;
+
+	KUNIT_ASSERT_EQ(test, copy_from_user(&bytes, (void __user *)page_address_of(test, page),
+					     sizeof(bytes)), 0);
+	return bytes;
+}
+
+/* Of pages with the same bytes, one at most has not been merged: a KSM page has two. */
+static void expect_complete(struct kunit *test)
+{
+	unsigned int alone[5] = { }, page;
+	u32 bytes;
+
+	for (page = 0; page < AREA_PAGES; page++) {
+		bytes = bytes_of(test, page);
+		if (bytes && !is_shared(test, page))
+			alone[bytes]++;
+	}
+	for (bytes = 1; bytes < ARRAY_SIZE(alone); bytes++)
+		KUNIT_EXPECT_LE(test, alone[bytes], 1);
+}
+
+/* A twin came while a page rested, and was looked up in vain. */
+static void what_rested_finds_a_twin_that_came_meanwhile(struct kunit *test)
+{
+	unsigned int page;
+
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	run_passes(2);
+	expect_shared(test, 1, 1);
+	for (page = 0; page < 2; page++)
+		fill_page(test, page, OLD_BYTES);
+	run_passes(1);
+	fill_page(test, 2, OLD_BYTES);
+	run_passes(4 + KSM_MAX_REST);
+	expect_shared(test, 1, 2);
+}
+
+static void whatever_happened_equal_pages_are_merged_in_the_end(struct kunit *test)
+{
+	struct page *holds[HOLDS] = { };
+	struct area *area = test->priv;
+	struct rnd_state rnd;
+	unsigned int round, i;
+
+	prandom_seed_state(&rnd, 20261130);
+	kunit_activate_static_stub(test, ksm_item_alloc, short_item_alloc);
+	for (round = 0; round < 20; round++) {
+		for (i = 0; i < 150; i++)
+			happen(test, &rnd, holds);
+		for (i = 0; i < HOLDS; i++) {
+			if (holds[i])
+				put_page(holds[i]);
+			holds[i] = NULL;
+		}
+		area->shortage = 0;
+		ksm_domain.smart_scan = true;
+		advise(test, 0, AREA_PAGES, MADV_MERGEABLE);
+		run_passes(KSM_TURN_PASSES + 4 + KSM_MAX_REST);
+		expect_complete(test);
+	}
+}
+
+/* As if somebody had sent one to this thread, which takes none. */
+static void let_signal_pend(int signal)
+{
+	spin_lock_irq(&current->sighand->siglock);
+	sigaddset(&current->pending.signal, signal);
+	set_tsk_thread_flag(current, TIF_SIGPENDING);
+	spin_unlock_irq(&current->sighand->siglock);
+}
+
+/* So many that they are not unmerged at once. */
+static void share_pages(struct kunit *test)
+{
+	unsigned int page;
+
+	for (page = 0; page < KSM_BLOCK_PAGES; page += 4)
+		fill_page(test, page, OLD_BYTES);
+	run_passes(2);
+	expect_shared(test, 1, KSM_BLOCK_PAGES / 4 - 1);
+}
+
+static bool is_offered(struct kunit *test, unsigned int page)
+{
+	struct vm_area_struct *vma = ksm_vma_lock(current->mm, page_address_of(test, page));
+
+	if (vma)
+		ksm_vma_unlock(vma);
+	return vma;
+}
+
+static int withdraw_all_pages(struct kunit *test)
+{
+	return do_madvise(current->mm, page_address_of(test, 0), AREA_PAGES * PAGE_SIZE,
+			  MADV_UNMERGEABLE);
+}
+
+static void a_deadly_signal_ends_the_withdrawal_of_unshared_memory(struct kunit *test)
+{
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, KSM_BLOCK_PAGES, NEW_BYTES);
+	let_signal_pend(SIGKILL);
+	KUNIT_EXPECT_EQ(test, withdraw_all_pages(test), -ERESTARTSYS);
+	flush_signals(current);
+	KUNIT_EXPECT_TRUE(test, is_offered(test, 0));
+}
+
+static void another_signal_does_not_end_the_withdrawal_of_memory(struct kunit *test)
+{
+	share_pages(test);
+	let_signal_pend(SIGUSR1);
+	KUNIT_EXPECT_EQ(test, withdraw_all_pages(test), 0);
+	flush_signals(current);
+	KUNIT_EXPECT_FALSE(test, is_offered(test, 0));
+	run_passes(1);
+	expect_shared(test, 0, 0);
+}
+
+/* The signal is there all the time; a call for each page is more than enough. */
+static void run_2_gets_further_although_it_is_interrupted(struct kunit *test)
+{
+	unsigned int calls = 0;
+	int err;
+
+	share_pages(test);
+	ksm_domain_lock(&ksm_domain);
+	let_signal_pend(SIGUSR1);
+	do {
+		err = ksm_domain_set_run(&ksm_domain, KSM_RUN_UNMERGE);
+	} while (err == -ERESTARTSYS && ++calls < KSM_BLOCK_PAGES);
+	flush_signals(current);
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_EXPECT_GT(test, calls, 0);
+	expect_shared(test, 0, 0);
+	ksm_domain_set_run(&ksm_domain, KSM_RUN_STOP);
+	ksm_domain_unlock(&ksm_domain);
+}
+
+/* What the trace event for a merge said last, and how often there was one. */
+struct merge_events {
+	int nr;
+	int err;
+};
+
+static void note_merge_event(void *data, void *ksm_page, unsigned long pfn, void *rmap_item,
+			     void *mm, int err)
+{
+	struct merge_events *events = data;
+
+	events->nr++;
+	events->err = err;
+}
+
+static void a_page_that_is_not_offered_any_more_is_traced(struct kunit *test)
+{
+	struct ksm_rmap_item *item = ksm_item_alloc();
+	struct merge_events events = { };
+
+	KUNIT_ASSERT_NOT_NULL(test, item);
+	item->mm = current->mm;
+	item->place = page_address_of(test, 0) >> PAGE_SHIFT;
+	advise(test, 0, AREA_PAGES, MADV_UNMERGEABLE);
+	if (register_trace_ksm_merge_with_ksm_page(note_merge_event, &events)) {
+		ksm_item_free(item);
+		kunit_skip(test, "no trace events");
+	}
+	ksm_domain_lock(&ksm_domain);
+	KUNIT_EXPECT_EQ(test, ksm_join_promote(&ksm_domain.index, item, ZERO_PAGE(0), NULL),
+			-ENOENT);
+	ksm_domain_unlock(&ksm_domain);
+	unregister_trace_ksm_merge_with_ksm_page(note_merge_event, &events);
+	tracepoint_synchronize_unregister();
+	ksm_item_free(item);
+	KUNIT_EXPECT_EQ(test, events.nr, 1);
+	KUNIT_EXPECT_EQ(test, events.err, -ENOENT);
+}
+
 static int pages_test_init(struct kunit *test)
 {
 	struct area *area = kunit_kzalloc(test, sizeof(*area), GFP_KERNEL);
@@ -395,6 +770,8 @@ static int pages_test_init(struct kunit *test)
 	area->buffer = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, area->buffer);
 	area->zero_pages = ksm_domain.zero_pages;
+	area->smart_scan = ksm_domain.smart_scan;
+	ksm_domain.smart_scan = true;
 	area->start = kunit_vm_mmap(test, NULL, 0, AREA_PAGES * PAGE_SIZE,
 				    PROT_READ | PROT_WRITE,
 				    MAP_PRIVATE | MAP_ANONYMOUS, 0);
@@ -412,8 +789,10 @@ static void pages_test_exit(struct kunit *test)
 {
 	struct area *area = test->priv;
 
-	if (area)
+	if (area) {
 		ksm_domain.zero_pages = area->zero_pages;
+		ksm_domain.smart_scan = area->smart_scan;
+	}
 	run_passes(1);
 	expect_shared(test, 0, 0);
 }
@@ -435,6 +814,19 @@ static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(the_key_of_a_ksm_page_is_that_of_its_bytes),
 	KUNIT_CASE(a_ksm_page_under_a_wrong_key_is_noticed),
 	KUNIT_CASE(the_checksum_of_zeroes_makes_no_zero_page),
+	KUNIT_CASE(a_write_that_no_bit_tells_is_noticed_soon),
+	KUNIT_CASE(a_write_of_a_device_is_noticed_at_the_turn),
+	KUNIT_CASE(a_ksm_page_has_the_checksum_of_its_bytes),
+	KUNIT_CASE(what_was_held_is_merged_afterwards),
+	KUNIT_CASE(what_is_held_is_not_tried_in_each_pass),
+	KUNIT_CASE(what_writes_in_vain_break_rests_longer_each_time),
+	KUNIT_CASE(what_a_write_changes_does_not_rest),
+	KUNIT_CASE(what_rested_finds_a_twin_that_came_meanwhile),
+	KUNIT_CASE(whatever_happened_equal_pages_are_merged_in_the_end),
+	KUNIT_CASE(a_deadly_signal_ends_the_withdrawal_of_unshared_memory),
+	KUNIT_CASE(another_signal_does_not_end_the_withdrawal_of_memory),
+	KUNIT_CASE(run_2_gets_further_although_it_is_interrupted),
+	KUNIT_CASE(a_page_that_is_not_offered_any_more_is_traced),
 	{}
 };
 

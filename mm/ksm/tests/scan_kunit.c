@@ -20,40 +20,64 @@ static int scan_test_init(struct kunit *test)
 	return 0;
 }
 
+/* A pass that takes as long as so many. */
+static void advance(struct ksm_scanner *s, unsigned int turns)
+{
+	s->turn_before = s->turn;
+	s->turn += turns;
+}
+
+/* How many turns of a block come in as many passes as there are turns, each that long. */
+static unsigned int count_turns(struct ksm_domain *d, unsigned long nr, unsigned int length)
+{
+	unsigned int turns = 0, turn;
+
+	for (turn = 0; turn < KSM_TURN_PASSES; turn += length) {
+		advance(&d->scanner, length);
+		turns += ksm_has_turn(&d->scanner, address_of(nr) + PAGE_SIZE);
+	}
+	return turns;
+}
+
 static void each_block_has_its_turn_once(struct kunit *test)
 {
 	struct ksm_domain *d = test->priv;
-	unsigned int turns;
 	unsigned long nr;
 
 	for (nr = 0; nr < 3 * KSM_TURN_PASSES; nr++) {
-		turns = 0;
-		for (d->scanner.passes = 7; d->scanner.passes < 7 + KSM_TURN_PASSES;
-		     d->scanner.passes++)
-			turns += ksm_has_turn(d, address_of(nr) + PAGE_SIZE);
-		KUNIT_ASSERT_EQ(test, turns, 1);
+		d->scanner.turn = 7;
+		KUNIT_ASSERT_EQ(test, count_turns(d, nr, 1), 1);
 	}
 }
 
-static void no_turn_comes_sooner_than_is_said(struct kunit *test)
+static void long_passes_have_the_turns_of_several(struct kunit *test)
 {
 	struct ksm_domain *d = test->priv;
-	unsigned long nr, next;
+	unsigned long nr;
 
-	for (d->scanner.passes = 0; d->scanner.passes < 5; d->scanner.passes++) {
-		for (nr = 0; nr < 2 * KSM_TURN_PASSES; nr++) {
-			next = nr;
-			while (!ksm_has_turn(d, address_of(next)))
-				next++;
-			KUNIT_ASSERT_EQ(test, ksm_until_turn(d, address_of(nr)),
-					next - nr);
-		}
-	}
+	for (nr = 0; nr < 3 * KSM_TURN_PASSES; nr++)
+		KUNIT_ASSERT_EQ(test, count_turns(d, nr, KSM_TURN_PASSES / 16), 1);
+	advance(&d->scanner, 3 * KSM_TURN_PASSES);
+	for (nr = 0; nr < 3 * KSM_TURN_PASSES; nr++)
+		KUNIT_ASSERT_TRUE(test, ksm_has_turn(&d->scanner, address_of(nr)));
+}
+
+static void turns_are_spread_over_passes(struct kunit *test)
+{
+	struct ksm_domain *d = test->priv;
+	unsigned int turns = 0;
+	unsigned long nr;
+
+	advance(&d->scanner, 1);
+	for (nr = 0; nr < 2 * KSM_TURN_PASSES; nr++)
+		turns += ksm_has_turn(&d->scanner, address_of(nr));
+	KUNIT_EXPECT_EQ(test, turns, 2);
 }
 
 static struct kunit_case scan_test_cases[] = {
 	KUNIT_CASE(each_block_has_its_turn_once),
-	KUNIT_CASE(no_turn_comes_sooner_than_is_said),
+	KUNIT_CASE(long_passes_have_the_turns_of_several),
+	KUNIT_CASE(turns_are_spread_over_passes),
 	{}
 };
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
+#include <sys/uio.h>
 
 #include "ksm_fixture.h"
 
@@ -202,7 +203,7 @@ SWAP_TEST(memory_that_run_2_unmerged_is_not_lost_when_a_fork_gives_it_up)
  * Squeeze a control group until the memory of its processes is swapped out.
  * Memory is charged where it is first touched: the children offer anew.
  */
-static int squeeze(struct child *c)
+static int offer_in_group(struct child *c)
 {
 	int err = 0, i;
 
@@ -212,9 +213,13 @@ static int squeeze(struct child *c)
 	for (i = 0; !err && i < SHARERS; i++)
 		err = child_call(&c[i], enter_group, 0, 0) ?:
 		      child_call(&c[i], child_offer, PAGES, KEY + 500);
-	err = err ?: ksm_passes(SETTLE_PASSES);
-	if (err)
-		return err;
+	return err ?: ksm_passes(SETTLE_PASSES);
+}
+
+static int reclaim_group(struct child *c)
+{
+	int i;
+
 	/* Reclaim may stop short of what was asked for, and more so when asked in a row. */
 	for (i = 0; i < 500; i++) {
 		if (file_write(GROUP "/memory.reclaim", "256K swappiness=200") == -EINVAL)
@@ -224,6 +229,11 @@ static int squeeze(struct child *c)
 		usleep(2000);
 	}
 	return -EAGAIN;
+}
+
+static int squeeze(struct child *c)
+{
+	return offer_in_group(c) ?: reclaim_group(c);
 }
 
 /* Push the sharers into swap; without a control group the test is skipped. */
@@ -344,6 +354,45 @@ SWAP_TEST(copies_made_at_swap_in_are_counted)
 
 	EXPECT_LT(before, vmstat_get("ksm_swpin_copy"));
 	EXPECT_GE(before + PAGES, vmstat_get("ksm_swpin_copy"));
+}
+
+/* In a child: what its area maps now stays in memory, whoever unmaps it. */
+static long put_into_pipe(long unused1, long unused2)
+{
+	struct area *a = child_area();
+	struct iovec iov = { a->mem, a->pages * page_size() };
+	int fds[2];
+
+	if (pipe(fds) || fcntl(fds[1], F_SETPIPE_SZ, iov.iov_len) < 0)
+		return -errno;
+	return vmsplice(fds[1], &iov, 1, SPLICE_F_NONBLOCK) == (ssize_t)iov.iov_len ? 0 : -EIO;
+}
+
+/* Swapped out, but still in the swap cache, as while it is being written to a slow disk. */
+SWAP_TEST(pages_still_in_memory_come_back_shared_however_many_passes_there_were)
+{
+	long before;
+	int err, i;
+
+	if (vmstat_get("ksm_swpin_copy") < 0)
+		SKIP(return, "no ksm_swpin_copy in vmstat");
+	err = offer_in_group(self->c);
+	if (err == -ENODEV)
+		SKIP(return, "no control group for memory");
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, child_call(&self->c[0], put_into_pipe, 0, 0));
+	ASSERT_EQ(0, reclaim_group(self->c));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_LE(PAGES / 2, child_call(&self->c[0], child_swapped, 0, 0));
+	before = vmstat_get("ksm_swpin_copy");
+	for (i = 0; i < SHARERS; i++)
+		EXPECT_EQ(0, child_call(&self->c[i], child_damage, 0, 0));
+
+	EXPECT_EQ(before, vmstat_get("ksm_swpin_copy"));
+	for (i = 0; i < SHARERS; i++)
+		EXPECT_EQ(PAGES, child_call(&self->c[i], child_merged, 0, 0));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	EXPECT_EQ(2 * PAGES * (SHARERS - 1), ksm_get("pages_sharing"));
 }
 
 SWAP_TEST(a_write_to_a_page_that_came_back_and_merged_is_a_copy)

@@ -100,6 +100,80 @@ KSM_TEST(a_twin_outside_is_merged_with_a_page_inside)
 	EXPECT_EQ(0, area_damage(&a));
 }
 
+/* That it is split for one page is so on every kernel; neighbours lose the huge page. */
+KSM_TEST(one_twin_outside_splits_the_huge_page_around_it)
+{
+	struct area a = { 0 }, twin = { 0 };
+	long splits;
+
+	if (!huge_area(_metadata, &a))
+		return;
+	splits = vmstat_get("thp_split_page");
+	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, map_twin_of(&twin, 5));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+
+	EXPECT_EQ(splits + 1, vmstat_get("thp_split_page"));
+	EXPECT_EQ(0, huge_kb(&a));
+	EXPECT_EQ(1, area_merged(&a));
+	EXPECT_EQ((long)huge_pages() - 1, ksm_get("pages_unshared"));
+	EXPECT_EQ((long)HUGE / 1024, smaps_kb(a.mem, "Anonymous"));
+}
+
+/* A huge page of zeroes but for one byte, which a split could let go all by itself. */
+static int fill_with_zeroes(struct area *a)
+{
+	area_fill_same(a, 0);
+	area_poke(a, 7, 100);
+	return area_advise(a, MADV_MERGEABLE) ?: ksm_passes(2 * SETTLE_PASSES);
+}
+
+static long anonymous_pages(struct area *a)
+{
+	return smaps_kb(a->mem, "Anonymous") * 1024 / (long)page_size();
+}
+
+KSM_TEST(zeroes_of_a_huge_page_merge_like_others)
+{
+	struct area a = { 0 };
+
+	if (ksm_is_stock())
+		SKIP(return, "the base kernel maps the zero page, uncounted");
+	if (!huge_area(_metadata, &a))
+		return;
+	ASSERT_EQ(0, ksm_set_if_present("use_zero_pages", 0));
+	ASSERT_EQ(0, fill_with_zeroes(&a));
+
+	EXPECT_EQ(0, huge_kb(&a));
+	EXPECT_EQ((long)huge_pages(), anonymous_pages(&a));
+	EXPECT_EQ((long)huge_pages() - 1, area_merged(&a));
+	EXPECT_EQ(0, area_damage(&a));
+	ASSERT_EQ(0, ksm_set("run", 2));
+	EXPECT_EQ(0, area_merged(&a));
+	EXPECT_EQ((long)huge_pages(), anonymous_pages(&a));
+	EXPECT_EQ(0, area_damage(&a));
+}
+
+KSM_TEST(zero_pages_in_the_place_of_a_huge_page_are_counted_and_undone)
+{
+	struct area a = { 0 };
+
+	if (ksm_is_stock())
+		SKIP(return, "the base kernel maps the zero page, uncounted");
+	if (!ksm_has("use_zero_pages") || !huge_area(_metadata, &a))
+		return;
+	ASSERT_EQ(0, ksm_set("use_zero_pages", 1));
+	ASSERT_EQ(0, fill_with_zeroes(&a));
+
+	EXPECT_EQ((long)huge_pages() - 1, ksm_get("ksm_zero_pages"));
+	EXPECT_EQ(1, anonymous_pages(&a));
+	EXPECT_EQ(0, area_damage(&a));
+	ASSERT_EQ(0, ksm_set("run", 2));
+	EXPECT_EQ(0, ksm_get("ksm_zero_pages"));
+	EXPECT_EQ((long)huge_pages(), anonymous_pages(&a));
+	EXPECT_EQ(0, area_damage(&a));
+}
+
 KSM_TEST(a_write_beside_a_merged_page_hits_its_target_only)
 {
 	struct area a = { 0 }, twin = { 0 };

@@ -257,6 +257,32 @@ KSM_TEST(changed_pages_stay_soft_dirty_when_merged)
 	EXPECT_EQ(PAGES, soft_dirty_pages(&a));
 }
 
+/* Mapping the zero page is no change either, nor is mapping another one instead of it. */
+KSM_TEST(only_changed_pages_are_soft_dirty_when_merged_with_the_zero_page)
+{
+	struct area a = { 0 };
+	size_t i;
+
+	if (ksm_is_stock())
+		SKIP(return, "the base kernel makes soft-dirty bits when it merges");
+	if (!has_soft_dirty() || !ksm_has("use_zero_pages"))
+		SKIP(return, "no soft-dirty bits, or no use_zero_pages");
+	ASSERT_EQ(0, ksm_set("use_zero_pages", 1));
+	ASSERT_EQ(0, area_offer_same(&a, PAGES, 0));
+	ASSERT_EQ(0, forget_soft_dirty());
+	for (i = 0; i < PAGES; i += 2)
+		area_put(&a, i, 0);
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(PAGES, ksm_get("ksm_zero_pages"));
+
+	for (i = 0; i < PAGES; i++)
+		EXPECT_EQ(i % 2 == 0, page_is_soft_dirty(area_page(&a, i)));
+	ASSERT_EQ(0, ksm_set("run", 2));
+	ASSERT_EQ(0, ksm_get("ksm_zero_pages"));
+	for (i = 0; i < PAGES; i++)
+		EXPECT_EQ(i % 2 == 0, page_is_soft_dirty(area_page(&a, i)));
+}
+
 /* Half of the pages were not changed since: unmerging them is no change either. */
 KSM_TEST(only_changed_pages_are_soft_dirty_after_run_2)
 {

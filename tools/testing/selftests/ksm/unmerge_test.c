@@ -17,7 +17,6 @@
 static const char * const counters[] = {
 	"pages_shared", "pages_sharing", "pages_unshared", "pages_volatile",
 	"ksm_zero_pages", "stable_node_chains", "stable_node_dups",
-	"general_profit",
 };
 
 /* The name of the first counter that is not zero; no name if all are. */

@@ -463,8 +463,9 @@ static int set_knobs(struct bench *b, char smart)
 
 	if (!err)
 		err = knob_set("pages_to_scan", WHOLE_PASS_PAGES);
-	if (!err && smart != '-')
-		err = knob_set("smart_scan", smart - '0');
+	/* The default is that of a processor which notes accesses, as um has none. */
+	if (!err)
+		err = knob_set("smart_scan", smart == '-' ? 1 : smart - '0');
 	b->period = knob_get("smart_scan") > 0 ? SMART_PERIOD : 2;
 	/* An implementation that has no such knob does not skip either. */
 	return err == -ENOENT ? 0 : err;

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KSM: the block that is being worked on, and the pages of it that are looked at.
+ *
+ * The entries of a block are laid out when a step comes to its first page, and packed
+ * again when its pages have been looked at. Every page that is found is looked at or
+ * skipped; what is known of others is dropped, since they are gone.
+ */
+
+#include "scan.h"
+
+/**
+ * ksm_batch_open() - lay out the entries of a block
+ * @s: scanner; the domain's lock is held, as for all functions here
+ * @address: address of any page of the block; if one is open already, it is this one
+ */
+void ksm_batch_open(struct ksm_scanner *s, unsigned long address)
+{
+	struct ksm_open_block *open = &s->batch->block;
+	struct ksm_block *block;
+
+	if (open->base != KSM_NO_BLOCK)
+		return;
+	block = ksm_block_find(&s->batch->slot->blocks, address);
+	open->base = address & KSM_BLOCK_MASK;
+	open->had = block ? block->nr : 0;
+	open->turn = ksm_has_turn(s, address);
+	ksm_block_unpack(block, open->used, open->entry);
+	bitmap_zero(open->found, KSM_BLOCK_PAGES);
+}
+
+static unsigned int note_found(struct ksm_open_block *open, unsigned long address)
+{
+	unsigned int i = (address - open->base) >> PAGE_SHIFT;
+
+	__set_bit(i, open->found);
+	open->known += !!open->entry[i];
+	return i;
+}
+
+/**
+ * ksm_batch_add() - have a page looked at
+ * @s: scanner with an open block
+ * @address: address of the page, in the block
+ * @page: the page; the page table lock is held
+ * @unread: its checksum is taken to be as before
+ */
+void ksm_batch_add(struct ksm_scanner *s, unsigned long address, struct page *page,
+		   bool unread)
+{
+	struct ksm_batch *b = s->batch;
+	unsigned int i = note_found(&b->block, address);
+	u64 entry = b->block.entry[i];
+	/* An rmap_item does not tell. */
+	bool unflushed = ksm_entry_item(entry) || (entry & KSM_ENTRY_UNFLUSHED);
+
+	get_page(page);
+	__set_bit(i, b->block.used);
+	b->candidate[b->nr++] = (struct ksm_candidate) {
+		.page		= page,
+		.index		= i,
+		.unread		= unread,
+		.unflushed	= b->step.young || (unflushed && (unread || !s->flushed)),
+	};
+	b->step.cost += KSM_SKIPS_PER_PAGE;
+}
+
+/**
+ * ksm_batch_skip() - note a page that need not be looked at
+ * @b: batch with an open block
+ * @address: address of the page, in the block
+ */
+void ksm_batch_skip(struct ksm_batch *b, unsigned long address)
+{
+	note_found(&b->block, address);
+	b->step.skipped++;
+	b->step.cost++;
+}
+
+/**
+ * ksm_batch_forget() - drop what is known of pages of the open block that are gone
+ * @d: domain
+ * @start: address of the first page that the step has come by
+ * @end: end of what it has come by, exclusive
+ */
+void ksm_batch_forget(struct ksm_domain *d, unsigned long start, unsigned long end)
+{
+	struct ksm_batch *b = d->scanner.batch;
+	struct ksm_open_block *open = &b->block;
+	unsigned int i, to;
+
+	if (open->known == open->had)
+		return;
+	i = (max(start, open->base) - open->base) >> PAGE_SHIFT;
+	to = min((end - open->base) >> PAGE_SHIFT, KSM_BLOCK_PAGES);
+	for_each_set_bit_from(i, open->used, to)
+		if (open->entry[i] && !test_bit(i, open->found))
+			open->lost += ksm_slot_forget_page(d, b->slot, &open->entry[i],
+							   KSM_FOLIO_TRYLOCK);
+}
+
+/* Without memory for new entries, their pages wait for another pass. */
+static void drop_new(struct ksm_batch *b)
+{
+	unsigned int n, nr = 0;
+
+	for (n = 0; n < b->nr; n++) {
+		if (*ksm_candidate_entry(b, &b->candidate[n]))
+			b->candidate[nr++] = b->candidate[n];
+		else
+			put_page(b->candidate[n].page);
+	}
+	b->nr = nr;
+	b->block.dropped = true;
+	/* Have empty entries looked at. */
+	b->slot->pages_gone = true;
+}
+
+static void make_room(struct ksm_batch *b)
+{
+	unsigned int more = bitmap_weight(b->block.found, KSM_BLOCK_PAGES) - b->block.known;
+
+	if (more && !ksm_block_reserve(&b->slot->blocks, b->block.base, more))
+		drop_new(b);
+}
+
+/* In a new generation, the filter has to learn what is known. */
+static void note_again(struct ksm_filter *filter, struct ksm_batch *b)
+{
+	struct ksm_block *block = ksm_block_find(&b->slot->blocks, b->block.base);
+	struct ksm_rmap_item *item;
+	unsigned int i;
+	u64 entry;
+
+	if (!block || block->noted == filter->generation)
+		return;
+	for_each_set_bit(i, b->block.used, KSM_BLOCK_PAGES) {
+		entry = b->block.entry[i];
+		item = ksm_entry_item(entry);
+		if (entry & KSM_ENTRY_SUM)
+			ksm_filter_note_again(filter, ksm_entry_sum(entry));
+		else if (item && item->state != KSM_ITEM_STABLE)
+			ksm_filter_note_again(filter, item->key.checksum);
+	}
+	block->noted = filter->generation;
+}
+
+/**
+ * ksm_batch_ready() - all pages of the batch have been found
+ * @s: scanner with an open block; no lock is held but the domain's
+ *
+ * May allocate memory, and leaves pages out if there is none.
+ */
+void ksm_batch_ready(struct ksm_scanner *s)
+{
+	make_room(s->batch);
+	note_again(&s->filter, s->batch);
+}
+
+/*
+ * Shared, or quiet: nothing is to be done unless the page is accessed, or wanted, or to be
+ * read once more. If the latter, the block is due then.
+ */
+static bool entry_settles(struct ksm_scanner *s, struct ksm_block *block, u64 entry)
+{
+	struct ksm_rmap_item *item = ksm_entry_item(entry);
+	u8 due;
+
+	if (item)
+		return item->state == KSM_ITEM_STABLE;
+	if (!entry)
+		return true;
+	if (!(entry & KSM_ENTRY_QUIET))
+		return false;
+	if (entry & KSM_ENTRY_UNFLUSHED) {
+		due = s->passes - ksm_entry_age(s, entry) + KSM_MAX_REST;
+		if (!block->unflushed || (s8)(due - block->due) < 0)
+			block->due = due;
+		block->unflushed = true;
+	}
+	return true;
+}
+
+static void settle(struct ksm_scanner *s, struct ksm_block *block)
+{
+	struct ksm_open_block *open = &s->batch->block;
+	bool settled = !open->dropped;
+	unsigned int i;
+
+	block->unflushed = false;
+	for_each_set_bit(i, open->used, KSM_BLOCK_PAGES)
+		settled &= entry_settles(s, block, open->entry[i]);
+	block->settled = settled;
+}
+
+/**
+ * ksm_batch_close() - put the entries of the open block back
+ * @s: scanner with an open block, whose pages have been looked at
+ */
+void ksm_batch_close(struct ksm_scanner *s)
+{
+	struct ksm_batch *b = s->batch;
+	struct ksm_open_block *open = &b->block;
+	struct ksm_block *block = ksm_block_find(&b->slot->blocks, open->base);
+	unsigned int i;
+
+	if (block && (b->nr || open->dropped || open->lost || !block->settled)) {
+		settle(s, block);
+		ksm_block_pack(&b->slot->blocks, block, open->used, open->entry);
+		ksm_block_tidy(&b->slot->blocks, open->base);
+	}
+	for_each_set_bit(i, open->used, KSM_BLOCK_PAGES)
+		open->entry[i] = 0;
+}

@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KSM: which pages of a page table are to be looked at?
+ *
+ * A page that is known and was not accessed since it was looked at has not changed; it is
+ * not even touched. The accessed bit is cleared to know that the next time, and what it
+ * said is handed to reclaim. A CPU may have the entry in its TLB, and then not set the bit
+ * again before the TLB is flushed: so a page that was read before that is read once more,
+ * when it has been still for a while. A page that is accessed all the time and does not
+ * change is read less and less often.
+ *
+ * Where a whole block is at rest, a look at its page table, without a lock, is enough to
+ * skip it. Whatever slips through is found when the block has its turn.
+ */
+
+#include <linux/mmu_notifier.h>
+#include <linux/page_idle.h>
+
+#include "scan.h"
+
+/* Page tables that a step comes by before the lock is let go. */
+#define KSM_TABLES_PER_STEP	64
+/* Pages after which it is seen whether somebody waits for the lock. */
+#define KSM_PAGES_PER_LOOK	32
+
+/*
+ * A huge mapping has one bit for all its pages, and so have, for some hardware, several
+ * entries. It is cleared with the first page that a step comes to, and holds for the
+ * others, which another step may come to.
+ */
+static void note_young(struct ksm_scanner *s, unsigned long address, unsigned long end)
+{
+	s->young_start = address;
+	s->young_end = end;
+}
+
+static bool noted_young(const struct ksm_scanner *s, unsigned long address)
+{
+	return address >= s->young_start && address < s->young_end;
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+static bool clear_pmd_young(struct ksm_scanner *s, const struct ksm_table *t,
+			    unsigned long address)
+{
+	unsigned long start = address & PMD_MASK;
+
+	if (!pmdp_clear_young_notify(t->vma, start, t->pmd))
+		return false;
+	note_young(s, address, start + PMD_SIZE);
+	return true;
+}
+#else
+static bool clear_pmd_young(struct ksm_scanner *s, const struct ksm_table *t,
+			    unsigned long address)
+{
+	return false;
+}
+#endif
+
+static bool clear_pte_young(struct ksm_scanner *s, const struct ksm_table *t,
+			    unsigned long address, pte_t pte)
+{
+	pte_t *ptep = t->ptep + ((address - t->start) >> PAGE_SHIFT);
+	unsigned int nr = pte_batch_hint(ptep, pte);
+
+	if (!pte_young(pte) && !mm_has_notifiers(t->vma->vm_mm))
+		return false;
+	if (!ptep_clear_young_notify(t->vma, address, ptep))
+		return false;
+	if (nr > 1)
+		note_young(s, address, address + nr * PAGE_SIZE);
+	return true;
+}
+
+static void tell_reclaim(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	folio_clear_idle(folio);
+	folio_set_young(folio);
+}
+
+/*
+ * Was it accessed since this was asked last? Reclaim wants to know it too. In secondary
+ * MMUs the bits of guests are cleared by the notifier. Their TLBs are not flushed for
+ * that, neither here nor by flush_tlb_mm(): what a guest writes through an old TLB entry
+ * is found when the block has its turn.
+ */
+static bool clear_young(struct ksm_domain *d, const struct ksm_table *t,
+			unsigned long address, pte_t pte)
+{
+	struct ksm_scanner *s = &d->scanner;
+	struct page *page;
+	bool young;
+
+	if (noted_young(s, address))
+		young = true;
+	else if (t->ptep)
+		young = clear_pte_young(s, t, address, pte);
+	else
+		young = clear_pmd_young(s, t, address);
+	s->batch->step.young = young;
+	if (!young)
+		return false;
+	s->batch->slot->unflushed = true;
+	page = ksm_table_page(t, address, pte);
+	if (page)
+		tell_reclaim(page);
+	return true;
+}
+
+/*
+ * For how many passes is a page to rest that was read, or tried to be merged, in vain so
+ * often? As long as the stock KSM lets it, which counts passes where we count reads.
+ */
+static unsigned int rest_of(u64 entry)
+{
+	unsigned int vain = FIELD_GET(KSM_ENTRY_VAIN, entry);
+
+	return vain < 3 ? 0 : min(1U << (vain - 3), KSM_MAX_REST);
+}
+
+static bool rests(const struct ksm_scanner *s, u64 entry)
+{
+	return ksm_entry_age(s, entry) <= rest_of(entry);
+}
+
+/*
+ * It was read before the TLB was flushed, and may have been written to in between. By now
+ * it has been flushed, and the page has been still for a while. To read it sooner would be
+ * in vain where it is about to be accessed again.
+ */
+static bool is_to_be_confirmed(const struct ksm_scanner *s, u64 entry)
+{
+	return (entry & KSM_ENTRY_UNFLUSHED) && s->flushed &&
+	       ksm_entry_age(s, entry) >= KSM_MAX_REST;
+}
+
+/**
+ * enum choice - what is to be done about a page
+ * @PAGE_SKIP: nothing
+ * @PAGE_READ: look at it and read it
+ * @PAGE_LOOK_UP: look at it; its checksum is taken to be as before
+ */
+enum choice {
+	PAGE_SKIP,
+	PAGE_READ,
+	PAGE_LOOK_UP,
+};
+
+static enum choice select_sum(struct ksm_domain *d, const struct ksm_table *t,
+			      unsigned long address, pte_t pte, u64 entry)
+{
+	const struct ksm_scanner *s = &d->scanner;
+	bool quiet = entry & KSM_ENTRY_QUIET;
+	bool wanted = ksm_filter_wants(&s->filter, ksm_entry_sum(entry));
+
+	if (rests(s, entry) && !(quiet && wanted))
+		return PAGE_SKIP;
+	if (clear_young(d, t, address, pte))
+		return PAGE_READ;
+	if (is_to_be_confirmed(s, entry))
+		return PAGE_READ;
+	return quiet && !wanted ? PAGE_SKIP : PAGE_LOOK_UP;
+}
+
+static bool maps_node(const struct ksm_table *t, unsigned long address, pte_t pte,
+		      const struct ksm_stable_node *node)
+{
+	struct page *page = ksm_table_page(t, address, pte);
+
+	return page && ksm_folio_node(page_folio(page)) == node &&
+	       (node->key.nid == NUMA_NO_NODE || node->key.nid == page_to_nid(page));
+}
+
+/* A page that waits for a twin does not wait long. */
+static enum choice select_item(struct ksm_domain *d, const struct ksm_table *t,
+			       unsigned long address, pte_t pte,
+			       struct ksm_rmap_item *item)
+{
+	u32 rested = d->scanner.clock - item->clock;
+	bool young;
+
+	if (item->state == KSM_ITEM_RESTING && rested < ksm_rest_after(item->breaks))
+		return PAGE_SKIP;
+	young = clear_young(d, t, address, pte);
+	if (item->state == KSM_ITEM_STABLE && (!young || maps_node(t, address, pte, item->node)))
+		return PAGE_SKIP;
+	return PAGE_READ;
+}
+
+static enum choice select_known(struct ksm_domain *d, const struct ksm_table *t,
+				unsigned long address, pte_t pte, u64 entry)
+{
+	if (!READ_ONCE(d->smart_scan))
+		return PAGE_READ;
+	if (!entry || d->scanner.batch->block.turn) {
+		clear_young(d, t, address, pte);
+		return PAGE_READ;
+	}
+	if (entry & KSM_ENTRY_SUM)
+		return select_sum(d, t, address, pte, entry);
+	return select_item(d, t, address, pte, ksm_entry_item(entry));
+}
+
+/* An entry that maps something: is the page to be looked at, or to be skipped? */
+static void select_entry(struct ksm_domain *d, const struct ksm_table *t,
+			 unsigned long address, pte_t pte)
+{
+	struct ksm_batch *b = d->scanner.batch;
+	u64 entry = b->block.entry[(address - b->block.base) >> PAGE_SHIFT];
+	struct page *page = NULL;
+	enum choice choice;
+
+	/* Of a page that is not known yet, it is not certain that it can be merged. */
+	if (!entry) {
+		page = ksm_table_page(t, address, pte);
+		if (!ksm_is_anon(page))
+			return;
+	}
+	b->step.young = false;
+	choice = select_known(d, t, address, pte, entry);
+	if (choice == PAGE_SKIP) {
+		ksm_batch_skip(b, address);
+		return;
+	}
+	page = page ?: ksm_table_page(t, address, pte);
+	if (!ksm_is_anon(page))
+		return;
+	ksm_flush_page(t->vma, page, address);
+	ksm_batch_add(&d->scanner, address, page, choice == PAGE_LOOK_UP);
+}
+
+/**
+ * ksm_step_is_over() - has the step done as much as it may?
+ * @b: the batch
+ *
+ * Return: whether.
+ */
+bool ksm_step_is_over(const struct ksm_batch *b)
+{
+	return b->step.cost >= b->step.budget;
+}
+
+/* Has the step taken its time, or is it to make way? */
+static bool is_to_end(const struct ksm_batch *b, const struct ksm_table *t, unsigned int pages)
+{
+	return ksm_step_is_over(b) ||
+	       (pages && pages % KSM_PAGES_PER_LOOK == 0 &&
+		(spin_is_contended(t->ptl) || ksm_hold_contended(&b->step.hold)));
+}
+
+static unsigned long select_huge(struct ksm_domain *d, const struct ksm_table *t)
+{
+	struct ksm_batch *b = d->scanner.batch;
+	unsigned long address = t->start;
+	unsigned int pages = 0;
+
+	ksm_batch_open(&d->scanner, address);
+	for (; address < t->end && !is_to_end(b, t, pages++); address += PAGE_SIZE)
+		select_entry(d, t, address, __pte(0));
+	return address;
+}
+
+/* The first entry that is not empty, of @nr. In a table with few pages, most are. */
+static unsigned int skip_empty(pte_t *ptep, unsigned int i, unsigned int nr)
+{
+	if (i < nr && !pte_none(ptep_get(ptep + i)))
+		return i;
+	while (i + KSM_PTES_AT_ONCE <= nr && ksm_ptes_none(ptep + i))
+		i += KSM_PTES_AT_ONCE;
+	while (i < nr && pte_none(ptep_get(ptep + i)))
+		i++;
+	return i;
+}
+
+/* Not every architecture has a mark for the zero page. */
+static bool may_be_anon(pte_t pte)
+{
+	return pte_present(pte) && !pte_special(pte) && !is_zero_pfn(pte_pfn(pte));
+}
+
+static unsigned long select_ptes(struct ksm_domain *d, const struct ksm_table *t)
+{
+	unsigned int nr = (t->end - t->start) >> PAGE_SHIFT;
+	unsigned int i = skip_empty(t->ptep, 0, nr), pages = 0;
+	struct ksm_batch *b = d->scanner.batch;
+	unsigned long address;
+	pte_t pte;
+
+	for (; i < nr && !is_to_end(b, t, pages++); i = skip_empty(t->ptep, i + 1, nr)) {
+		pte = ptep_get(t->ptep + i);
+		address = t->start + i * PAGE_SIZE;
+		ksm_batch_open(&d->scanner, address);
+		if (may_be_anon(pte))
+			select_entry(d, t, address, pte);
+	}
+	return t->start + i * PAGE_SIZE;
+}
+
+/* Find out which pages are to be looked at. If the block has none, go on. */
+static bool visit_table(struct ksm_table *t, void *private)
+{
+	struct ksm_domain *d = private;
+
+	t->end = t->ptep ? select_ptes(d, t) : select_huge(d, t);
+	return d->scanner.batch->block.base == KSM_NO_BLOCK;
+}
+
+/* Most often it is the one after that which was found before. */
+static struct ksm_block *find_block(struct ksm_step *step, unsigned long nr)
+{
+	struct ksm_block *block;
+
+	rcu_read_lock();
+	if (step->tables && step->blocks.xa_index + 1 == nr) {
+		block = xas_next(&step->blocks);
+	} else {
+		xas_set(&step->blocks, nr);
+		block = xas_load(&step->blocks);
+	}
+	rcu_read_unlock();
+	return block;
+}
+
+/*
+ * May something be known of pages between @swept and here? They are gone, and what is
+ * known is to be dropped before the step goes on. As to the block that @swept is in, any
+ * page of it will do.
+ */
+static bool knows_before(struct ksm_batch *b, const struct ksm_table *t,
+			 const struct ksm_block *block)
+{
+	unsigned long base = t->start & KSM_BLOCK_MASK;
+	unsigned long from = max(b->step.swept, base) - base;
+	unsigned long end = (t->start - base) >> PAGE_SHIFT;
+	unsigned long nr = b->step.swept >> KSM_BLOCK_SHIFT;
+
+	if (b->step.swept == t->start)
+		return false;
+	if (block && end &&
+	    find_next_bit(ksm_block_present(block, b->step.bitmap), end,
+			  from >> PAGE_SHIFT) < end)
+		return true;
+	return b->step.swept < base &&
+	       xa_find(&b->slot->blocks.tree, &nr, (base >> KSM_BLOCK_SHIFT) - 1, XA_PRESENT);
+}
+
+/* Is there a checksum in a block that the filter wants? */
+static bool is_wanted(const struct ksm_filter *filter, const struct ksm_block *block)
+{
+	unsigned int i;
+
+	for (i = 0; i < block->nr; i++)
+		if ((block->entry[i] & KSM_ENTRY_SUM) &&
+		    ksm_filter_wants(filter, ksm_entry_sum(block->entry[i])))
+			return true;
+	return false;
+}
+
+/* Is there nothing to do for the pages of a block, as long as nobody accesses them? */
+static bool is_at_rest(const struct ksm_scanner *s, const struct ksm_block *block)
+{
+	const struct ksm_filter *filter = &s->filter;
+
+	return block->settled && block->noted == filter->generation &&
+	       !(block->unflushed && (s8)(s->passes - block->due) >= 0) &&
+	       (!ksm_filter_wants_any(filter) || !is_wanted(filter, block));
+}
+
+/* In the memory of a guest, accesses are not noted in this page table. */
+static bool needs_nothing(struct ksm_domain *d, const struct ksm_table *t,
+			  const struct ksm_block *block)
+{
+	struct ksm_scanner *s = &d->scanner;
+
+	return READ_ONCE(d->smart_scan) && !mm_has_notifiers(t->vma->vm_mm) &&
+	       !ksm_has_turn(s, t->start) && is_at_rest(s, block) &&
+	       ksm_table_unchanged(t, ksm_block_present(block, s->batch->step.bitmap),
+				   s->pages_moved);
+}
+
+/* How many entries of its block are in a page table. */
+static unsigned int count_known(struct ksm_step *step, const struct ksm_table *t,
+				const struct ksm_block *block)
+{
+	unsigned int from = (t->start & ~KSM_BLOCK_MASK) >> PAGE_SHIFT;
+	unsigned int to = from + ((t->end - t->start) >> PAGE_SHIFT);
+	const unsigned long *present;
+	unsigned int nr = 0;
+
+	if (to - from == KSM_BLOCK_PAGES)
+		return block->nr;
+	present = ksm_block_present(block, step->bitmap);
+	for_each_set_bit_from(from, present, to)
+		nr++;
+	return nr;
+}
+
+/* Skip what needs nothing, and keep an eye on how long the lock is held. */
+static enum ksm_walk_action test_table(struct ksm_table *t, void *private)
+{
+	struct ksm_domain *d = private;
+	struct ksm_batch *b = d->scanner.batch;
+	struct ksm_step *step = &b->step;
+	struct ksm_block *block;
+	unsigned int known;
+
+	if (ksm_step_is_over(b) || step->tables == KSM_TABLES_PER_STEP ||
+	    (step->tables && ksm_hold_contended(&step->hold)))
+		return KSM_WALK_STOP;
+	/* Another VMA has a part of the block that has been opened. */
+	if (b->block.base != KSM_NO_BLOCK)
+		return KSM_WALK_VISIT;
+	block = find_block(step, t->start >> KSM_BLOCK_SHIFT);
+	if (knows_before(b, t, block))
+		return KSM_WALK_STOP;
+	step->tables++;
+	if (!block || !needs_nothing(d, t, block)) {
+		step->cost++;
+		return KSM_WALK_VISIT;
+	}
+	known = count_known(step, t, block);
+	step->skipped += known;
+	step->cost += 1 + known / KSM_PAGES_PER_SKIP;
+	step->swept = t->end;
+	return KSM_WALK_SKIP;
+}
+
+const struct ksm_walk_ops ksm_select_ops = {
+	.test	= test_table,
+	.visit	= visit_table,
+};
