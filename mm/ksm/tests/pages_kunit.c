@@ -454,7 +454,8 @@ static void a_ksm_page_has_the_checksum_of_its_bytes(struct kunit *test)
 	expect_shared(test, 1, 3);
 }
 
-static void what_was_held_is_merged_afterwards(struct kunit *test)
+/* Two equal pages; returns the first one, with a reference. */
+static struct page *hold_one_of_a_pair(struct kunit *test)
 {
 	struct page *held;
 
@@ -462,6 +463,13 @@ static void what_was_held_is_merged_afterwards(struct kunit *test)
 	fill_page(test, 1, OLD_BYTES);
 	held = ksm_page_at(current->mm, page_address_of(test, 0));
 	KUNIT_ASSERT_NOT_NULL(test, held);
+	return held;
+}
+
+static void what_was_held_is_merged_afterwards(struct kunit *test)
+{
+	struct page *held = hold_one_of_a_pair(test);
+
 	run_passes(40);
 	expect_shared(test, 0, 0);
 	put_page(held);
@@ -471,13 +479,9 @@ static void what_was_held_is_merged_afterwards(struct kunit *test)
 
 static void what_is_held_is_not_tried_in_each_pass(struct kunit *test)
 {
+	struct page *held = hold_one_of_a_pair(test);
 	unsigned long scanned;
-	struct page *held;
 
-	fill_page(test, 0, OLD_BYTES);
-	fill_page(test, 1, OLD_BYTES);
-	held = ksm_page_at(current->mm, page_address_of(test, 0));
-	KUNIT_ASSERT_NOT_NULL(test, held);
 	run_passes(10);
 	scanned = ksm_domain.pages_scanned;
 	run_passes(10 * KSM_MAX_REST);
