@@ -653,10 +653,13 @@ static void whatever_happened_equal_pages_are_merged_in_the_end(struct kunit *te
 /* As if somebody had sent one to this thread, which takes none. */
 static void let_signal_pend(int signal)
 {
-	spin_lock_irq(&current->sighand->siglock);
+	unsigned long flags;
+
+	if (!lock_task_sighand(current, &flags))
+		return;
 	sigaddset(&current->pending.signal, signal);
 	set_tsk_thread_flag(current, TIF_SIGPENDING);
-	spin_unlock_irq(&current->sighand->siglock);
+	unlock_task_sighand(current, &flags);
 }
 
 /* So many that they are not unmerged at once. */
