@@ -75,7 +75,7 @@ static u64 to_ms(u64 ns)
 static u64 goal_ms(const struct ksm_advisor *advisor, u64 cpu_ms)
 {
 	u64 target = READ_ONCE(advisor->target_seconds);
-	unsigned int max_cpu = READ_ONCE(advisor->max_cpu);
+	unsigned long max_cpu = READ_ONCE(advisor->max_cpu);
 
 	if (!max_cpu)
 		return U32_MAX;

@@ -27,7 +27,7 @@ enum ksm_advisor_mode {
  */
 struct ksm_advisor {
 	enum ksm_advisor_mode mode;
-	unsigned int max_cpu;
+	unsigned long max_cpu;
 	unsigned long min_pages;
 	unsigned long max_pages;
 	unsigned long target_seconds;

@@ -23,19 +23,9 @@ void ksm_batch_open(struct ksm_scanner *s, unsigned long address)
 		return;
 	block = ksm_block_find(&s->batch->slot->blocks, address);
 	open->base = address & KSM_BLOCK_MASK;
-	open->had = block ? block->nr : 0;
 	open->turn = ksm_has_turn(s, address);
 	ksm_block_unpack(block, open->used, open->entry);
 	bitmap_zero(open->found, KSM_BLOCK_PAGES);
-}
-
-static unsigned int note_found(struct ksm_open_block *open, unsigned long address)
-{
-	unsigned int i = (address - open->base) >> PAGE_SHIFT;
-
-	__set_bit(i, open->found);
-	open->known += !!open->entry[i];
-	return i;
 }
 
 /**
@@ -49,12 +39,13 @@ void ksm_batch_add(struct ksm_scanner *s, unsigned long address, struct page *pa
 		   bool unread)
 {
 	struct ksm_batch *b = s->batch;
-	unsigned int i = note_found(&b->block, address);
+	unsigned int i = (address - b->block.base) >> PAGE_SHIFT;
 	u64 entry = b->block.entry[i];
 	/* An rmap_item does not tell. */
 	bool unflushed = ksm_entry_item(entry) || (entry & KSM_ENTRY_UNFLUSHED);
 
 	get_page(page);
+	__set_bit(i, b->block.found);
 	__set_bit(i, b->block.used);
 	b->candidate[b->nr++] = (struct ksm_candidate) {
 		.page		= page,
@@ -72,7 +63,7 @@ void ksm_batch_add(struct ksm_scanner *s, unsigned long address, struct page *pa
  */
 void ksm_batch_skip(struct ksm_batch *b, unsigned long address)
 {
-	note_found(&b->block, address);
+	__set_bit((address - b->block.base) >> PAGE_SHIFT, b->block.found);
 	b->step.skipped++;
 	b->step.cost++;
 }
@@ -89,14 +80,11 @@ void ksm_batch_forget(struct ksm_domain *d, unsigned long start, unsigned long e
 	struct ksm_open_block *open = &b->block;
 	unsigned int i, to;
 
-	if (open->known == open->had)
-		return;
 	i = (max(start, open->base) - open->base) >> PAGE_SHIFT;
 	to = min((end - open->base) >> PAGE_SHIFT, KSM_BLOCK_PAGES);
-	for_each_set_bit_from(i, open->used, to)
-		if (open->entry[i] && !test_bit(i, open->found))
-			open->lost += ksm_slot_forget_page(d, b->slot, &open->entry[i],
-							   KSM_FOLIO_TRYLOCK);
+	while ((i = find_next_andnot_bit(open->used, open->found, to, i)) < to)
+		open->lost |= ksm_slot_forget_page(d, b->slot, &open->entry[i++],
+						   KSM_FOLIO_TRYLOCK);
 }
 
 /* Without memory for new entries, their pages wait for another pass. */
@@ -118,9 +106,9 @@ static void drop_new(struct ksm_batch *b)
 
 static void make_room(struct ksm_batch *b)
 {
-	unsigned int more = bitmap_weight(b->block.found, KSM_BLOCK_PAGES) - b->block.known;
+	unsigned int nr = bitmap_weight(b->block.used, KSM_BLOCK_PAGES);
 
-	if (more && !ksm_block_reserve(&b->slot->blocks, b->block.base, more))
+	if (nr && !ksm_block_reserve(&b->slot->blocks, b->block.base, nr))
 		drop_new(b);
 }
 

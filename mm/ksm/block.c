@@ -31,22 +31,10 @@ static struct kmem_cache *block_cache;
 
 /**
  * ksm_block_slab_init() - make room for blocks
- *
- * Return: 0 or -ENOMEM.
  */
-int __init ksm_block_slab_init(void)
+void __init ksm_block_slab_init(void)
 {
-	block_cache = KMEM_CACHE(ksm_block, 0);
-	return block_cache ? 0 : -ENOMEM;
-}
-
-/**
- * ksm_block_slab_free() - undo ksm_block_slab_init()
- */
-void __init ksm_block_slab_free(void)
-{
-	kmem_cache_destroy(block_cache);
-	block_cache = NULL;
+	block_cache = KMEM_CACHE(ksm_block, SLAB_PANIC);
 }
 
 static unsigned int room_of(const struct ksm_block *block)
@@ -95,10 +83,6 @@ void ksm_block_unpack(const struct ksm_block *block, unsigned long *used, u64 *f
 		return;
 	}
 	copy_present(block, used);
-	if (block->nr == KSM_BLOCK_PAGES) {
-		memcpy(flat, block->entry, KSM_BLOCK_PAGES * sizeof(*flat));
-		return;
-	}
 	for_each_set_bit(i, used, KSM_BLOCK_PAGES)
 		flat[i] = block->entry[from++];
 }
@@ -164,44 +148,6 @@ static void shrink(struct ksm_block *block)
 		resize(block, order_base_2(block->nr));
 }
 
-static bool is_full(const unsigned long *used, const u64 *flat)
-{
-	unsigned int i;
-
-	if (!bitmap_full(used, KSM_BLOCK_PAGES))
-		return false;
-	for (i = 0; i < KSM_BLOCK_PAGES; i++)
-		if (!flat[i])
-			return false;
-	return true;
-}
-
-static void pack_full(struct ksm_block *block, const u64 *flat)
-{
-	bitmap_fill(block->present, KSM_BLOCK_PAGES);
-	block->nr = KSM_BLOCK_PAGES;
-	memcpy(block->entry, flat, KSM_BLOCK_PAGES * sizeof(*flat));
-}
-
-static void pack_some(struct ksm_block *block, const unsigned long *used,
-		      const u64 *flat)
-{
-	unsigned int i;
-
-	if (block->order)
-		bitmap_zero(block->present, KSM_BLOCK_PAGES);
-	block->nr = 0;
-	for_each_set_bit(i, used, KSM_BLOCK_PAGES) {
-		if (!flat[i] || WARN_ON_ONCE(block->nr == room_of(block)))
-			continue;
-		if (block->order)
-			__set_bit(i, block->present);
-		else
-			block->place = i;
-		block->entry[block->nr++] = flat[i];
-	}
-}
-
 /**
  * ksm_block_pack() - put the entries back
  * @blocks: blocks of an mm
@@ -212,11 +158,20 @@ static void pack_some(struct ksm_block *block, const unsigned long *used,
 void ksm_block_pack(struct ksm_blocks *blocks, struct ksm_block *block,
 		    const unsigned long *used, const u64 *flat)
 {
+	unsigned int i;
+
 	count_block(blocks, block, -1);
-	if (room_of(block) == KSM_BLOCK_PAGES && is_full(used, flat))
-		pack_full(block, flat);
-	else
-		pack_some(block, used, flat);
+	if (block->order)
+		bitmap_copy(block->present, used, KSM_BLOCK_PAGES);
+	block->nr = 0;
+	for_each_set_bit(i, used, KSM_BLOCK_PAGES) {
+		if (flat[i] && !WARN_ON_ONCE(block->nr == room_of(block))) {
+			block->place = i;
+			block->entry[block->nr++] = flat[i];
+		} else if (block->order) {
+			__clear_bit(i, block->present);
+		}
+	}
 	shrink(block);
 	count_block(blocks, block, 1);
 }
@@ -262,15 +217,15 @@ static struct ksm_block *block_make(struct ksm_blocks *blocks,
 }
 
 /**
- * ksm_block_reserve() - get the block of a page with room for more entries
+ * ksm_block_reserve() - get the block of a page with room for entries
  * @blocks: blocks of an mm
  * @address: address of any page
- * @more: how many will come
+ * @nr: how many there will be
  *
  * Return: the block; NULL without memory.
  */
 struct ksm_block *ksm_block_reserve(struct ksm_blocks *blocks,
-				    unsigned long address, unsigned int more)
+				    unsigned long address, unsigned int nr)
 {
 	struct ksm_block *block = ksm_block_find(blocks, address);
 	bool enough;
@@ -279,9 +234,10 @@ struct ksm_block *ksm_block_reserve(struct ksm_blocks *blocks,
 		block = block_make(blocks, address);
 	if (!block)
 		return NULL;
+	if (nr <= room_of(block))
+		return block;
 	count_block(blocks, block, -1);
-	enough = block->nr + more <= room_of(block) ||
-		 resize(block, order_base_2(block->nr + more));
+	enough = resize(block, order_base_2(nr));
 	count_block(blocks, block, 1);
 	if (enough)
 		return block;

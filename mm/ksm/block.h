@@ -65,8 +65,7 @@ struct ksm_blocks {
 	unsigned long bytes;
 };
 
-int ksm_block_slab_init(void);
-void ksm_block_slab_free(void);
+void ksm_block_slab_init(void);
 const unsigned long *ksm_block_present(const struct ksm_block *block,
 				       unsigned long *bitmap);
 void ksm_block_unpack(const struct ksm_block *block, unsigned long *used, u64 *flat);
@@ -74,7 +73,7 @@ void ksm_block_pack(struct ksm_blocks *blocks, struct ksm_block *block,
 		    const unsigned long *used, const u64 *flat);
 struct ksm_block *ksm_block_find(struct ksm_blocks *blocks, unsigned long address);
 struct ksm_block *ksm_block_reserve(struct ksm_blocks *blocks,
-				    unsigned long address, unsigned int more);
+				    unsigned long address, unsigned int nr);
 void ksm_block_tidy(struct ksm_blocks *blocks, unsigned long address);
 
 /**

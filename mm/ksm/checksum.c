@@ -139,11 +139,6 @@ static u64 hash(const u64 *word)
 }
 #endif
 
-static u64 __init hash_of_zero(void)
-{
-	return hash(page_address(ZERO_PAGE(0)));
-}
-
 /**
  * ksm_checksum() - hash the bytes of a page
  * @page: page that the caller holds; its bytes may change meanwhile, and then the
@@ -181,7 +176,7 @@ void __init ksm_checksum_init(void)
 {
 	get_random_bytes(&siphash_key, sizeof(siphash_key));
 	draw_secret();
-	zero_checksum = hash_of_zero() >> (64 - KSM_CHECKSUM_BITS);
+	zero_checksum = hash(page_address(ZERO_PAGE(0))) >> (64 - KSM_CHECKSUM_BITS);
 }
 
 /**

@@ -55,30 +55,11 @@ static struct kmem_cache *item_cache;
 
 /**
  * ksm_index_slab_init() - make room for stable nodes and rmap_items
- *
- * Return: 0 or -ENOMEM.
  */
-int __init ksm_index_slab_init(void)
+void __init ksm_index_slab_init(void)
 {
-	node_cache = KMEM_CACHE(ksm_stable_node, 0);
-	if (!node_cache)
-		return -ENOMEM;
-	item_cache = KMEM_CACHE(ksm_rmap_item, 0);
-	if (item_cache)
-		return 0;
-	ksm_index_slab_free();
-	return -ENOMEM;
-}
-
-/**
- * ksm_index_slab_free() - undo ksm_index_slab_init()
- */
-void __init ksm_index_slab_free(void)
-{
-	kmem_cache_destroy(item_cache);
-	item_cache = NULL;
-	kmem_cache_destroy(node_cache);
-	node_cache = NULL;
+	node_cache = KMEM_CACHE(ksm_stable_node, SLAB_PANIC);
+	item_cache = KMEM_CACHE(ksm_rmap_item, SLAB_PANIC);
 }
 
 /**
@@ -86,7 +67,7 @@ void __init ksm_index_slab_free(void)
  * @index: memory for it
  * @max_sharing: how many mappings one KSM page may have, at least 2
  */
-void ksm_index_init(struct ksm_index *index, int max_sharing)
+void ksm_index_init(struct ksm_index *index, unsigned long max_sharing)
 {
 	*index = (struct ksm_index) {
 		.trees		= &index->single,
@@ -131,16 +112,6 @@ void ksm_index_fit(struct ksm_index *index, bool used)
 }
 
 /**
- * ksm_item_size() - how much memory does an rmap_item take?
- *
- * Return: bytes.
- */
-unsigned int ksm_item_size(void)
-{
-	return kmem_cache_size(item_cache);
-}
-
-/**
  * ksm_index_bytes() - how much memory does an index take?
  * @index: the index; not locked
  *
@@ -149,8 +120,8 @@ unsigned int ksm_item_size(void)
 unsigned long ksm_index_bytes(const struct ksm_index *index)
 {
 	return READ_ONCE(index->bytes) +
-	       READ_ONCE(index->nr_nodes) * kmem_cache_size(node_cache) +
-	       READ_ONCE(index->nr_orphans) * ksm_item_size();
+	       READ_ONCE(index->nr_nodes) * sizeof(struct ksm_stable_node) +
+	       READ_ONCE(index->nr_orphans) * sizeof(struct ksm_rmap_item);
 }
 
 /**
@@ -655,23 +626,6 @@ void ksm_index_put_behind(struct ksm_index *index, struct ksm_stable_node *node)
 	insert_node(index, node);
 }
 
-/* The next item with the key but one, or the first if @after is NULL. */
-static struct ksm_rmap_item *next_waiting(struct ksm_index *index,
-					  const struct ksm_key *key,
-					  struct ksm_rmap_item *except,
-					  struct ksm_rmap_item *after)
-{
-	struct rb_node *rb;
-
-	if (after)
-		rb = rb_next_match(key, &after->rb, unstable_cmp);
-	else
-		rb = find_unstable(index, key);
-	if (rb && rb_unstable(rb) == except)
-		rb = rb_next_match(key, rb, unstable_cmp);
-	return rb_unstable(rb);
-}
-
 /**
  * ksm_index_expect() - a checksum will be looked up soon
  * @index: the index
@@ -715,7 +669,8 @@ bool ksm_index_has_key(struct ksm_index *index, const struct ksm_key *key)
 bool ksm_index_is_alone(struct ksm_index *index, struct ksm_rmap_item *item)
 {
 	return !find_stable(index, &item->key) &&
-	       !next_waiting(index, &item->key, item, NULL);
+	       find_unstable(index, &item->key) == &item->rb &&
+	       !rb_next_match(&item->key, &item->rb, unstable_cmp);
 }
 
 /* Can this page of an item be a twin of that one? */
@@ -731,37 +686,36 @@ static bool is_twin(const struct ksm_key *key, struct page *page,
 static bool can_be_had(struct page *page, struct page *twin_page)
 {
 	return page_folio(page) == page_folio(twin_page) ||
-	       !ksm_page_held(twin_page);
+	       !ksm_folio_held(page_folio(twin_page));
 }
 
 /**
  * ksm_index_find_item() - find another page with the same bytes
  * @index: the index
  * @key: of the bytes
- * @except: unstable item of @page, or NULL if it has none
- * @page: the page; the caller holds a reference
+ * @page: the page, which has no item; the caller holds a reference
  * @twin_page: where to put the page found, with a reference for the caller
  *
  * A page that somebody holds cannot be merged at present, and must not keep others
  * with the same bytes from each other: it is passed over.
  *
- * Return: an unstable item other than @except; NULL if there is none;
+ * Return: an unstable item; NULL if there is none;
  * ERR_PTR(-EEXIST) if there is one whose page is @page itself, shared by fork:
  * then there is nothing to merge, and one entry in the tree is enough.
  */
 struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 					  const struct ksm_key *key,
-					  struct ksm_rmap_item *except,
 					  struct page *page,
 					  struct page **twin_page)
 {
-	struct ksm_rmap_item *twin = next_waiting(index, key, except, NULL);
-	struct ksm_rmap_item *next;
+	struct rb_node *rb = find_unstable(index, key), *next;
 	int compares = KSM_MAX_COMPARES;
+	struct ksm_rmap_item *twin;
 	struct page *found;
 
-	for (; twin && compares--; twin = next) {
-		next = next_waiting(index, key, except, twin);
+	for (; rb && compares--; rb = next) {
+		next = rb_next_match(key, rb, unstable_cmp);
+		twin = rb_unstable(rb);
 		found = ksm_page_at(twin->mm, ksm_item_address(twin));
 		if (found == page) {
 			put_page(found);
@@ -917,126 +871,5 @@ int ksm_index_clear(struct ksm_index *index)
 }
 
 #ifdef CONFIG_KSM_DEBUG
-struct index_count {
-	unsigned long shared, sharing, orphans, watch, chains, dups;
-};
-
-static bool validate_orphans(const struct ksm_stable_node *node, struct index_count *c)
-{
-	struct ksm_rmap_item *orphan;
-
-	list_for_each_entry(orphan, &node->orphans, link) {
-		if (orphan->state != KSM_ITEM_ORPHAN || orphan->node != node)
-			return false;
-		c->orphans++;
-	}
-	return true;
-}
-
-/* Is the key made of the bytes of the page, if it can be had? */
-static bool validate_key(struct ksm_stable_node *node)
-{
-	struct folio *folio = ksm_node_folio(node, KSM_FOLIO_NOLOCK);
-	bool valid = true;
-
-	if (!folio)
-		return true;
-	if (!folio_test_hwpoison(folio))
-		valid = ksm_checksum(&folio->page) == node->key.checksum;
-	folio_put(folio);
-	return valid;
-}
-
-static bool validate_node(const struct ksm_index *index,
-			  struct ksm_stable_node *node,
-			  struct index_count *c)
-{
-	struct ksm_rmap_item *item;
-	int nr = 0;
-
-	list_for_each_entry(item, &node->items, link) {
-		if (item->state != KSM_ITEM_STABLE || item->node != node)
-			return false;
-		nr++;
-	}
-	c->shared += !!nr;
-	c->sharing += nr ? nr - 1 : 0;
-	c->watch += wants_watch(node);
-	return nr == node->nr_items && validate_orphans(node, c) && validate_key(node) &&
-	       list_empty(&node->watch) == !wants_watch(node) &&
-	       node->full == (nr >= index->max_sharing);
-}
-
-static void count_chain(struct index_count *c, int run)
-{
-	c->chains += run > 1;
-	c->dups += run > 1 ? run : 0;
-}
-
-static bool validate_stable(const struct ksm_index *index,
-			    struct index_count *c)
-{
-	struct ksm_stable_node *node = NULL, *prev = NULL;
-	unsigned long nr = 0;
-	int run = 0;
-
-	while ((node = node_after(index, prev))) {
-		if (prev && stable_less(&node->rb, &prev->rb))
-			return false;
-		if (!prev || key_cmp(&node->key, &prev->key)) {
-			count_chain(c, run);
-			run = 0;
-		}
-		run++;
-		nr++;
-		if (!validate_node(index, node, c))
-			return false;
-		prev = node;
-		cond_resched();
-	}
-	count_chain(c, run);
-	return nr == index->nr_nodes;
-}
-
-static bool validate_unstable(const struct ksm_index *index)
-{
-	const struct ksm_trees *trees, *end = index->trees + (1UL << index->bits);
-	struct rb_node *rb, *prev = NULL;
-	unsigned long nr = 0;
-
-	for (trees = index->trees; trees < end; trees++) {
-		for (rb = rb_first(&trees->unstable); rb; rb = rb_next(rb)) {
-			if (prev && unstable_less(rb, prev))
-				return false;
-			if (rb_unstable(rb)->state != KSM_ITEM_UNSTABLE)
-				return false;
-			prev = rb;
-			nr++;
-		}
-		cond_resched();
-	}
-	return nr == index->nr_unstable;
-}
-
-/**
- * ksm_index_validate() - check every invariant of an index
- * @index: the index; domain->lock is held
- *
- * Order of both trees, state of every item, length of every list, position of
- * full nodes, list of watched nodes, all counters, and that the key of each KSM page is
- * that of its bytes. Reads all KSM pages.
- *
- * Return: whether all hold.
- */
-bool ksm_index_validate(const struct ksm_index *index)
-{
-	struct index_count c = {};
-
-	return validate_stable(index, &c) && validate_unstable(index) &&
-	       c.shared == index->pages_shared &&
-	       c.sharing == index->pages_sharing &&
-	       c.orphans == index->nr_orphans && c.watch == index->nr_watched &&
-	       c.watch == list_count_nodes((struct list_head *)&index->watch) &&
-	       c.chains == index->chains && c.dups == index->dups;
-}
-#endif /* CONFIG_KSM_DEBUG */
+#include "tests/index_validate.h"
+#endif

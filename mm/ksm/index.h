@@ -154,7 +154,7 @@ struct ksm_index {
 	struct list_head watch;
 	unsigned long nr_watched;
 	unsigned long nr_unpruned;
-	int max_sharing;
+	unsigned long max_sharing;
 	unsigned long pages_shared;
 	unsigned long pages_sharing;
 	unsigned long chains;
@@ -162,12 +162,10 @@ struct ksm_index {
 	unsigned long bytes;
 };
 
-int ksm_index_slab_init(void);
-void ksm_index_slab_free(void);
-void ksm_index_init(struct ksm_index *index, int max_sharing);
+void ksm_index_slab_init(void);
+void ksm_index_init(struct ksm_index *index, unsigned long max_sharing);
 void ksm_index_fit(struct ksm_index *index, bool used);
 unsigned long ksm_index_bytes(const struct ksm_index *index);
-unsigned int ksm_item_size(void);
 struct ksm_rmap_item *ksm_item_alloc(void);
 void ksm_item_free(struct ksm_rmap_item *item);
 struct ksm_stable_node *ksm_node_alloc(void);
@@ -193,7 +191,6 @@ struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,
 void ksm_index_put_behind(struct ksm_index *index, struct ksm_stable_node *node);
 struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 					  const struct ksm_key *key,
-					  struct ksm_rmap_item *except,
 					  struct page *page,
 					  struct page **twin_page);
 void ksm_index_prune_begin(struct ksm_index *index);

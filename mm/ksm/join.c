@@ -15,9 +15,7 @@
 
 #include "../internal.h"
 #include "checksum.h"
-#include "index.h"
 #include "join.h"
-#include "merge.h"
 #include "rmap.h"
 #include "vma.h"
 
@@ -116,7 +114,7 @@ static int begin_merge(struct ksm_index *index, struct vm_area_struct *vma,
 
 	if (!folio)
 		return err;
-	if (!ksm_page_held(m->page))
+	if (!ksm_folio_held(page_folio(m->page)))
 		err = m->node ? enter_node(index, vma, merge, m) : 0;
 	if (err)
 		folio_unlock(folio);

@@ -2,15 +2,8 @@
 #ifndef __MM_KSM_JOIN_H
 #define __MM_KSM_JOIN_H
 
-#include <linux/types.h>
-
-struct folio;
-struct ksm_index;
-struct ksm_merge;
-struct ksm_rmap_item;
-struct ksm_stable_node;
-struct mm_struct;
-struct page;
+#include "index.h"
+#include "merge.h"
 
 bool ksm_join_adopt(struct ksm_index *index, struct ksm_rmap_item *item,
 		    struct folio *folio, struct ksm_stable_node *node);

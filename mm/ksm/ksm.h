@@ -115,7 +115,7 @@ struct ksm_batch;
  * @zero_pages: what the knob said when the pass began
  * @filter: which checksums are worth a look
  * @batch: what is looked at now
- * @scratch: room to lay another block out
+ * @scratch: room to lay a block out, all zero, while the batch has none open
  */
 struct ksm_scanner {
 	unsigned long address;
@@ -159,9 +159,9 @@ struct ksm_scanner {
  * @sleep_millisecs: milliseconds between two batches
  * @prune_millisecs: milliseconds between two looks after full KSM pages
  * @pruned: when that was done last, in jiffies
- * @across_nodes: pages of different NUMA nodes may be merged
- * @zero_pages: map the kernel's zero page for pages of zeroes
- * @smart_scan: pass over pages that were looked at in vain several times
+ * @across_nodes: 1 if pages of different NUMA nodes may be merged, else 0
+ * @zero_pages: 1 to map the kernel's zero page for pages of zeroes, else 0
+ * @smart_scan: 1 to pass over pages that have not been accessed, else 0
  * @pages_scanned: pages looked at since boot
  * @pages_skipped: pages passed over since boot
  * @bytes_read: bytes of page content read to make checksums
@@ -178,13 +178,13 @@ struct ksm_domain {
 	struct ksm_scanner scanner;
 	struct ksm_index index;
 	struct ksm_advisor advisor;
-	unsigned int pages_to_scan;
-	unsigned int sleep_millisecs;
-	unsigned int prune_millisecs;
+	unsigned long pages_to_scan;
+	unsigned long sleep_millisecs;
+	unsigned long prune_millisecs;
 	unsigned long pruned;
-	bool across_nodes;
-	bool zero_pages;
-	bool smart_scan;
+	unsigned long across_nodes;
+	unsigned long zero_pages;
+	unsigned long smart_scan;
 	unsigned long pages_scanned;
 	unsigned long pages_skipped;
 	u64 bytes_read;
@@ -199,9 +199,8 @@ extern struct ksm_domain ksm_domain;
 void ksm_domain_lock(struct ksm_domain *d);
 void ksm_domain_unlock(struct ksm_domain *d);
 int ksm_domain_set_run(struct ksm_domain *d, unsigned long run);
-int ksm_domain_set_max_sharing(struct ksm_domain *d, int max_sharing);
-int ksm_domain_set_across_nodes(struct ksm_domain *d, bool across_nodes);
-void ksm_domain_set_sleep(struct ksm_domain *d, unsigned int millisecs);
+int ksm_domain_set_without_nodes(struct ksm_domain *d, unsigned long *var,
+				 unsigned long value);
 void ksm_domain_set_advisor(struct ksm_domain *d, enum ksm_advisor_mode mode);
 
 /* sysfs.c */

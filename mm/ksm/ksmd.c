@@ -18,8 +18,8 @@
 #include "ksm.h"
 #include "block.h"
 #include "checksum.h"
+#include "merge.h"
 #include "scan.h"
-#include "unmerge.h"
 #include "vma.h"
 
 #define CREATE_TRACE_POINTS
@@ -78,7 +78,7 @@ static bool has_work(struct ksm_domain *d)
  */
 static void ksmd_pause(struct ksm_domain *d, bool pass_ended)
 {
-	unsigned int millisecs = READ_ONCE(d->sleep_millisecs);
+	unsigned long millisecs = READ_ONCE(d->sleep_millisecs);
 	unsigned long pause = msecs_to_jiffies(millisecs);
 
 	if (pass_ended && time_before_eq(jiffies, d->scanner.begun))
@@ -91,9 +91,13 @@ static void ksmd_pause(struct ksm_domain *d, bool pass_ended)
 				     pause);
 }
 
-/* That of what belongs to no mm. ksmd may sleep for long now. */
+/*
+ * That of what belongs to no mm. ksmd may sleep for long now. A page that is mapped by an mm
+ * in the midst of its exit is left.
+ */
 static void free_memory(struct ksm_domain *d)
 {
+	ksm_index_clear(&d->index);
 	ksm_filter_clear(&d->scanner.filter);
 	ksm_index_fit(&d->index, false);
 }
@@ -193,8 +197,6 @@ static int unmerge_all(struct ksm_domain *d)
 			return err;
 		}
 	}
-	/* A page that is mapped by an mm in the midst of its exit is left. */
-	ksm_index_clear(&d->index);
 	free_memory(d);
 	WRITE_ONCE(d->scanner.passes, 0);
 	return 0;
@@ -233,59 +235,24 @@ int ksm_domain_set_run(struct ksm_domain *d, unsigned long run)
 	return err;
 }
 
-/* Some settings cannot change under the stable nodes made with the old ones. */
-static int no_nodes_left(struct ksm_domain *d)
-{
-	return d->index.pages_shared ? -EBUSY : ksm_index_clear(&d->index);
-}
-
 /**
- * ksm_domain_set_max_sharing() - limit the mappings of one KSM page
+ * ksm_domain_set_without_nodes() - change what stable nodes are made by
  * @d: domain; its lock is held
- * @max_sharing: the limit, at least 2
+ * @var: the setting, one of @d
+ * @value: its new value
  *
  * Return: 0; -EBUSY if there are KSM pages.
  */
-int ksm_domain_set_max_sharing(struct ksm_domain *d, int max_sharing)
+int ksm_domain_set_without_nodes(struct ksm_domain *d, unsigned long *var, unsigned long value)
 {
 	int err = 0;
 
 	lockdep_assert_held(&d->lock);
-	if (d->index.max_sharing != max_sharing)
-		err = no_nodes_left(d);
+	if (*var != value)
+		err = d->index.pages_shared ? -EBUSY : ksm_index_clear(&d->index);
 	if (!err)
-		WRITE_ONCE(d->index.max_sharing, max_sharing);
+		WRITE_ONCE(*var, value);
 	return err;
-}
-
-/**
- * ksm_domain_set_across_nodes() - allow to merge pages of different NUMA nodes
- * @d: domain; its lock is held
- * @across_nodes: whether to
- *
- * Return: 0; -EBUSY if there are KSM pages.
- */
-int ksm_domain_set_across_nodes(struct ksm_domain *d, bool across_nodes)
-{
-	int err = 0;
-
-	lockdep_assert_held(&d->lock);
-	if (d->across_nodes != across_nodes)
-		err = no_nodes_left(d);
-	if (!err)
-		WRITE_ONCE(d->across_nodes, across_nodes);
-	return err;
-}
-
-/**
- * ksm_domain_set_sleep() - set how long ksmd sleeps between two batches
- * @d: the domain
- * @millisecs: the time; takes effect at once
- */
-void ksm_domain_set_sleep(struct ksm_domain *d, unsigned int millisecs)
-{
-	WRITE_ONCE(d->sleep_millisecs, millisecs);
-	wake_up_interruptible(&d->pause);
 }
 
 /**
@@ -353,6 +320,7 @@ static void __init domain_init(struct ksm_domain *d)
 	mutex_init(&d->lock);
 	init_waitqueue_head(&d->wakeup);
 	init_waitqueue_head(&d->pause);
+	ksm_slots_init(&d->slots);
 	ksm_index_init(&d->index, KSM_MAX_PAGE_SHARING);
 	ksm_advisor_init(&d->advisor);
 	d->pages_to_scan = KSM_PAGES_TO_SCAN;
@@ -366,37 +334,6 @@ static void __init domain_init(struct ksm_domain *d)
 	d->run = IS_ENABLED(CONFIG_SYSFS) ? KSM_RUN_STOP : KSM_RUN_MERGE;
 }
 
-static int __init slabs_init(struct ksm_domain *d)
-{
-	int err = ksm_index_slab_init();
-
-	if (err)
-		return err;
-	err = ksm_block_slab_init();
-	if (err)
-		goto free_index;
-	err = ksm_slots_init(d);
-	if (err)
-		goto free_block;
-	err = ksm_scan_init(&d->scanner);
-	if (!err)
-		return 0;
-	ksm_slots_free();
-free_block:
-	ksm_block_slab_free();
-free_index:
-	ksm_index_slab_free();
-	return err;
-}
-
-static void __init slabs_free(struct ksm_domain *d)
-{
-	ksm_scan_exit(&d->scanner);
-	ksm_slots_free();
-	ksm_block_slab_free();
-	ksm_index_slab_free();
-}
-
 static int __init ksm_init(void)
 {
 	struct ksm_domain *d = &ksm_domain;
@@ -404,8 +341,10 @@ static int __init ksm_init(void)
 	int err;
 
 	ksm_checksum_init();
+	ksm_index_slab_init();
+	ksm_block_slab_init();
 	domain_init(d);
-	err = slabs_init(d);
+	err = ksm_scan_init(&d->scanner);
 	if (err)
 		return err;
 
@@ -431,7 +370,7 @@ static int __init ksm_init(void)
 stop:
 	kthread_stop(thread);
 free:
-	slabs_free(d);
+	ksm_scan_exit(&d->scanner);
 	return err;
 }
 subsys_initcall(ksm_init);

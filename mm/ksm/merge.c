@@ -42,8 +42,13 @@ struct ksm_frozen {
 	struct mmu_notifier_range range;
 };
 
-/* References beyond those of mappings, swap cache and the caller? */
-static bool folio_held(struct folio *folio)
+/**
+ * ksm_folio_held() - does somebody hold a folio, so that merging its pages would fail?
+ * @folio: folio that the caller holds one reference to
+ *
+ * Return: whether there are references beyond those of mappings, swap cache and caller.
+ */
+bool ksm_folio_held(struct folio *folio)
 {
 	int mapcount = folio_mapcount(folio);
 	int refs = folio_ref_count(folio) - 1;
@@ -105,12 +110,6 @@ static void take_entry(const struct ksm_frozen *f, struct ksm_merge *m)
 	m->pte = ptep_get_and_clear(f->vma->vm_mm, m->address, ptep);
 }
 
-/* From here on nobody uses the entries that were taken out. */
-static void flush_taken(const struct ksm_frozen *f)
-{
-	flush_tlb_range(f->vma, f->start, f->range.end);
-}
-
 /*
  * Take the entries out and see that nobody else holds the pages. Where there is no error
  * then, the bytes are at rest. The page table lock is held until frozen_put(), if there
@@ -137,9 +136,10 @@ static bool frozen_get(struct ksm_frozen *f, struct vm_area_struct *vma,
 	for (m = merge; m < merge + nr; m++)
 		if (!m->err)
 			take_entry(f, m);
-	flush_taken(f);
+	/* From here on nobody uses the entries that were taken out. */
+	flush_tlb_range(f->vma, f->start, f->range.end);
 	for (m = merge; m < merge + nr; m++)
-		if (!m->err && folio_held(page_folio(m->page)))
+		if (!m->err && ksm_folio_held(page_folio(m->page)))
 			frozen_fail(f, m, -EBUSY);
 	return true;
 }
@@ -349,18 +349,4 @@ struct folio *ksm_isolate_page(struct page *page)
 unlock:
 	folio_unlock(folio);
 	return NULL;
-}
-
-/**
- * ksm_page_held() - does someone hold a page, so that merging it would fail?
- * @page: page that the caller holds one reference to
- *
- * A hint, without locks, that saves splitting and protecting in vain.
- *
- * Return: whether there are references beyond those of mappings, swap cache and
- * caller.
- */
-bool ksm_page_held(struct page *page)
-{
-	return folio_held(page_folio(page));
 }

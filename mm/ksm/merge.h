@@ -50,7 +50,12 @@ int ksm_protect_page(struct vm_area_struct *vma, unsigned long address,
 void ksm_replace_pages(struct vm_area_struct *vma, struct ksm_merge *merge,
 		       unsigned int nr);
 struct folio *ksm_isolate_page(struct page *page);
-bool ksm_page_held(struct page *page);
+bool ksm_folio_held(struct folio *folio);
+
+/* unmerge.c */
+int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
+		      unsigned long end, unsigned int state);
+int ksm_unmerge_page(struct mm_struct *mm, unsigned long address);
 
 /**
  * ksm_pte_keep_marks() - keep what userspace attached to an address, not to its page

@@ -35,7 +35,6 @@
 #include "checksum.h"
 #include "join.h"
 #include "scan.h"
-#include "unmerge.h"
 
 /* So many pages ahead, memory is fetched for searches: it takes as long as they do. */
 #define EXPECT_ROOT	8
@@ -352,7 +351,7 @@ static enum verdict look_up_unstable(struct ksm_domain *d, struct ksm_candidate 
 	struct page *twin_page;
 	enum verdict verdict;
 
-	twin = ksm_index_find_item(&d->index, &c->key, NULL, c->page, &twin_page);
+	twin = ksm_index_find_item(&d->index, &c->key, c->page, &twin_page);
 	if (!twin)
 		return wait_for_twin(d, c);
 	/* A relative's entry for the same page is there: one is enough. */
@@ -436,13 +435,13 @@ static bool is_held(struct ksm_domain *d, const struct ksm_candidate *c)
 {
 	struct ksm_scanner *s = &d->scanner;
 
-	if (!ksm_page_held(c->page))
+	if (!ksm_folio_held(page_folio(c->page)))
 		return false;
 	if (s->drained || c->vain > 1)
 		return true;
 	lru_add_drain_all();
 	s->drained = true;
-	return ksm_page_held(c->page);
+	return ksm_folio_held(page_folio(c->page));
 }
 
 /*

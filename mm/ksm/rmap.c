@@ -256,7 +256,7 @@ static bool node_covers(struct ksm_stable_node *node,
 /* Whoever allows more mappings of a page wants more to be looked at, too. */
 static int max_anchors(void)
 {
-	return max(KSM_MAX_ANCHORS, READ_ONCE(ksm_domain.index.max_sharing));
+	return max_t(int, KSM_MAX_ANCHORS, READ_ONCE(ksm_domain.index.max_sharing));
 }
 
 /* Is there another item that leads to all that this one leads to? */
@@ -462,18 +462,34 @@ void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
 #endif /* CONFIG_MIGRATION */
 
 #ifdef CONFIG_MEMORY_FAILURE
-static void collect_procs_vma(struct page *page, struct vm_area_struct *vma,
-			      unsigned long addr, struct list_head *to_kill,
-			      int force_early)
+/**
+ * struct ksm_victims - the processes that a broken page hits
+ * @page: the page
+ * @list: where they are listed
+ * @force_early: list also those that did not ask for an early kill
+ */
+struct ksm_victims {
+	struct page *page;
+	struct list_head *list;
+	int force_early;
+};
+
+static bool collect_victims(struct folio *folio, struct vm_area_struct *vma,
+			    unsigned long addr, void *arg)
 {
-	struct task_struct *tsk;
+	struct ksm_victims *victims = arg;
+	struct task_struct *tsk, *victim;
 
+	if (!mapped_at(folio, vma, addr))
+		return true;
+	rcu_read_lock();
 	for_each_process(tsk) {
-		struct task_struct *t = task_early_kill(tsk, force_early);
-
-		if (t && t->mm == vma->vm_mm)
-			add_to_kill_ksm(t, page, vma, to_kill, addr);
+		victim = task_early_kill(tsk, victims->force_early);
+		if (victim && victim->mm == vma->vm_mm)
+			add_to_kill_ksm(victim, victims->page, vma, victims->list, addr);
 	}
+	rcu_read_unlock();
+	return true;
 }
 
 /**
@@ -488,26 +504,11 @@ static void collect_procs_vma(struct page *page, struct vm_area_struct *vma,
 void collect_procs_ksm(struct folio *folio, struct page *page,
 		       struct list_head *to_kill, int force_early)
 {
-	struct ksm_stable_node *node = ksm_folio_node(folio);
-	struct ksm_rmap_item *item;
-	struct anon_vma_chain *avc;
+	struct ksm_victims victims = {
+		.page = page, .list = to_kill, .force_early = force_early,
+	};
+	struct rmap_walk_control rwc = { .rmap_one = collect_victims, .arg = &victims };
 
-	if (!node)
-		return;
-	for (item = next_anchor(node, NULL); item;
-	     item = next_anchor(node, item)) {
-		anon_vma_lock_read(item->anon_vma);
-		rcu_read_lock();
-		anon_vma_interval_tree_foreach(avc, &item->anon_vma->rb_root,
-					       item->place, item->place) {
-			unsigned long addr = vma_address(avc->vma, item->place, 1);
-
-			if (mapped_at(folio, avc->vma, addr))
-				collect_procs_vma(page, avc->vma, addr, to_kill,
-						  force_early);
-		}
-		rcu_read_unlock();
-		anon_vma_unlock_read(item->anon_vma);
-	}
+	rmap_walk_ksm(folio, &rwc);
 }
 #endif /* CONFIG_MEMORY_FAILURE */

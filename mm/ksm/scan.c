@@ -43,22 +43,19 @@
  */
 int __init ksm_scan_init(struct ksm_scanner *scanner)
 {
-	scanner->scratch = kcalloc(KSM_BLOCK_PAGES, sizeof(u64), GFP_KERNEL);
 	scanner->batch = kzalloc(sizeof(*scanner->batch), GFP_KERNEL);
-	if (scanner->scratch && scanner->batch)
-		return 0;
-	ksm_scan_exit(scanner);
-	return -ENOMEM;
+	if (!scanner->batch)
+		return -ENOMEM;
+	scanner->scratch = scanner->batch->block.entry;
+	return 0;
 }
 
 /**
  * ksm_scan_exit() - undo ksm_scan_init()
- * @scanner: scanner that is in the midst of nothing
+ * @scanner: scanner that has not been used
  */
 void __init ksm_scan_exit(struct ksm_scanner *scanner)
 {
-	ksm_filter_clear(&scanner->filter);
-	kfree(scanner->scratch);
 	kfree(scanner->batch);
 }
 
@@ -68,14 +65,12 @@ static void batch_begin(struct ksm_batch *b, struct ksm_mm_slot *slot,
 	b->slot = slot;
 	b->nr = 0;
 	b->step.swept = address;
-	b->step.blocks = (struct xa_state)__XA_STATE(&slot->blocks.tree, 0, 0, 0);
 	b->step.tables = 0;
 	b->step.skipped = 0;
 	b->step.cost = 0;
 	b->step.budget = min_t(u64, budget, KSM_BLOCK_PAGES * KSM_SKIPS_PER_PAGE);
 	b->block.base = KSM_NO_BLOCK;
-	b->block.known = 0;
-	b->block.lost = 0;
+	b->block.lost = false;
 	b->block.dropped = false;
 }
 
@@ -252,17 +247,9 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 	}
 }
 
-/* Pages that an mm has got since a pass came to it. */
-static unsigned long new_pages(struct ksm_mm_slot *slot)
-{
-	unsigned long pages = get_mm_counter(slot->slot.mm, MM_ANONPAGES);
-
-	return pages - min(pages, slot->anon_pages);
-}
-
 /*
  * Pages that the filter may come to know in this pass, or knows: they are not known by a
- * KSM page.
+ * KSM page. Some an mm has got since a pass came to it.
  */
 static unsigned long filter_pages(struct ksm_domain *d)
 {
@@ -272,7 +259,8 @@ static unsigned long filter_pages(struct ksm_domain *d)
 
 	spin_lock(&d->slots.lock);
 	list_for_each_entry(slot, &d->slots.list, slot.mm_node)
-		pages += new_pages(slot);
+		pages += max(0L, (long)(get_mm_counter(slot->slot.mm, MM_ANONPAGES) -
+					slot->anon_pages));
 	spin_unlock(&d->slots.lock);
 	return pages;
 }

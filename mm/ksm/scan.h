@@ -12,8 +12,6 @@
 #include "vma.h"
 #include "walk.h"
 
-/* Skipping so many pages takes about as long as looking at one. */
-#define KSM_SKIPS_PER_PAGE	16U
 /* Passing over so many pages of a block takes about as long as skipping one. */
 #define KSM_PAGES_PER_SKIP	16
 
@@ -68,9 +66,7 @@ struct ksm_candidate {
  * @entry: its entries, laid out; those that the block has are out of date
  * @used: which of them may be other than zero
  * @found: which pages have something to know of
- * @had: how many entries the block had
- * @known: how many of them were found to have a page
- * @lost: how many were dropped
+ * @lost: some entries were dropped, as their pages are gone
  * @turn: it has its turn
  * @dropped: some pages did not get an entry, for want of memory
  */
@@ -79,9 +75,7 @@ struct ksm_open_block {
 	u64 entry[KSM_BLOCK_PAGES];
 	DECLARE_BITMAP(used, KSM_BLOCK_PAGES);
 	DECLARE_BITMAP(found, KSM_BLOCK_PAGES);
-	unsigned int had;
-	unsigned int known;
-	unsigned int lost;
+	bool lost;
 	bool turn;
 	bool dropped;
 };
@@ -93,7 +87,6 @@ struct ksm_open_block {
  * struct ksm_step - how far a step of the scan has got
  * @hold: what is locked meanwhile
  * @swept: everything before this address has been seen to
- * @blocks: where in the slot's blocks it is
  * @bitmap: room for that of a block that has none
  * @tables: page tables that it came by
  * @skipped: pages that need not be looked at, since nobody accessed them
@@ -104,7 +97,6 @@ struct ksm_open_block {
 struct ksm_step {
 	struct ksm_hold hold;
 	unsigned long swept;
-	struct xa_state blocks;
 	DECLARE_BITMAP(bitmap, KSM_BLOCK_PAGES);
 	unsigned int tables;
 	unsigned int skipped;

@@ -28,49 +28,29 @@
  * entries. It is cleared with the first page that a step comes to, and holds for the
  * others, which another step may come to.
  */
-static void note_young(struct ksm_scanner *s, unsigned long address, unsigned long end)
+static bool test_and_clear_young(struct ksm_scanner *s, const struct ksm_table *t,
+				 unsigned long address, pte_t pte)
 {
-	s->young_start = address;
-	s->young_end = end;
-}
+	unsigned long end = ALIGN(address + 1, PMD_SIZE);
+	pte_t *ptep;
+	bool young;
 
-static bool noted_young(const struct ksm_scanner *s, unsigned long address)
-{
-	return address >= s->young_start && address < s->young_end;
-}
-
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
-static bool clear_pmd_young(struct ksm_scanner *s, const struct ksm_table *t,
-			    unsigned long address)
-{
-	unsigned long start = address & PMD_MASK;
-
-	if (!pmdp_clear_young_notify(t->vma, start, t->pmd))
-		return false;
-	note_young(s, address, start + PMD_SIZE);
-	return true;
-}
-#else
-static bool clear_pmd_young(struct ksm_scanner *s, const struct ksm_table *t,
-			    unsigned long address)
-{
-	return false;
-}
-#endif
-
-static bool clear_pte_young(struct ksm_scanner *s, const struct ksm_table *t,
-			    unsigned long address, pte_t pte)
-{
-	pte_t *ptep = t->ptep + ((address - t->start) >> PAGE_SHIFT);
-	unsigned int nr = pte_batch_hint(ptep, pte);
-
-	if (!pte_young(pte) && !mm_has_notifiers(t->vma->vm_mm))
-		return false;
-	if (!ptep_clear_young_notify(t->vma, address, ptep))
-		return false;
-	if (nr > 1)
-		note_young(s, address, address + nr * PAGE_SIZE);
-	return true;
+	if (address >= s->young_start && address < s->young_end)
+		return true;
+	if (t->ptep) {
+		ptep = t->ptep + ((address - t->start) >> PAGE_SHIFT);
+		end = address + pte_batch_hint(ptep, pte) * PAGE_SIZE;
+		young = (pte_young(pte) || mm_has_notifiers(t->vma->vm_mm)) &&
+			ptep_clear_young_notify(t->vma, address, ptep);
+	} else {
+		young = IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
+			pmdp_clear_young_notify(t->vma, address & PMD_MASK, t->pmd);
+	}
+	if (young) {
+		s->young_start = address;
+		s->young_end = end;
+	}
+	return young;
 }
 
 static void tell_reclaim(struct page *page)
@@ -90,20 +70,13 @@ static void tell_reclaim(struct page *page)
 static bool clear_young(struct ksm_domain *d, const struct ksm_table *t,
 			unsigned long address, pte_t pte)
 {
-	struct ksm_scanner *s = &d->scanner;
+	struct ksm_batch *b = d->scanner.batch;
 	struct page *page;
-	bool young;
 
-	if (noted_young(s, address))
-		young = true;
-	else if (t->ptep)
-		young = clear_pte_young(s, t, address, pte);
-	else
-		young = clear_pmd_young(s, t, address);
-	s->batch->step.young = young;
-	if (!young)
+	b->step.young = test_and_clear_young(&d->scanner, t, address, pte);
+	if (!b->step.young)
 		return false;
-	s->batch->slot->unflushed = true;
+	b->slot->unflushed = true;
 	page = ksm_table_page(t, address, pte);
 	if (page)
 		tell_reclaim(page);
@@ -119,11 +92,6 @@ static unsigned int rest_of(u64 entry)
 	unsigned int vain = FIELD_GET(KSM_ENTRY_VAIN, entry);
 
 	return vain < 3 ? 0 : min(1U << (vain - 3), KSM_MAX_REST);
-}
-
-static bool rests(const struct ksm_scanner *s, u64 entry)
-{
-	return ksm_entry_age(s, entry) <= rest_of(entry);
 }
 
 /*
@@ -156,7 +124,7 @@ static enum choice select_sum(struct ksm_domain *d, const struct ksm_table *t,
 	bool quiet = entry & KSM_ENTRY_QUIET;
 	bool wanted = ksm_filter_wants(&s->filter, ksm_entry_sum(entry));
 
-	if (rests(s, entry) && !(quiet && wanted))
+	if (ksm_entry_age(s, entry) <= rest_of(entry) && !(quiet && wanted))
 		return PAGE_SKIP;
 	if (clear_young(d, t, address, pte))
 		return PAGE_READ;
@@ -251,22 +219,10 @@ static bool is_to_end(const struct ksm_batch *b, const struct ksm_table *t, unsi
 		(spin_is_contended(t->ptl) || ksm_hold_contended(&b->step.hold)));
 }
 
-static unsigned long select_huge(struct ksm_domain *d, const struct ksm_table *t)
-{
-	struct ksm_batch *b = d->scanner.batch;
-	unsigned long address = t->start;
-	unsigned int pages = 0;
-
-	ksm_batch_open(&d->scanner, address);
-	for (; address < t->end && !is_to_end(b, t, pages++); address += PAGE_SIZE)
-		select_entry(d, t, address, __pte(0));
-	return address;
-}
-
 /* The first entry that is not empty, of @nr. In a table with few pages, most are. */
 static unsigned int skip_empty(pte_t *ptep, unsigned int i, unsigned int nr)
 {
-	if (i < nr && !pte_none(ptep_get(ptep + i)))
+	if (!ptep || (i < nr && !pte_none(ptep_get(ptep + i))))
 		return i;
 	while (i + KSM_PTES_AT_ONCE <= nr && ksm_ptes_none(ptep + i))
 		i += KSM_PTES_AT_ONCE;
@@ -281,47 +237,24 @@ static bool may_be_anon(pte_t pte)
 	return pte_present(pte) && !pte_special(pte) && !is_zero_pfn(pte_pfn(pte));
 }
 
-static unsigned long select_ptes(struct ksm_domain *d, const struct ksm_table *t)
-{
-	unsigned int nr = (t->end - t->start) >> PAGE_SHIFT;
-	unsigned int i = skip_empty(t->ptep, 0, nr), pages = 0;
-	struct ksm_batch *b = d->scanner.batch;
-	unsigned long address;
-	pte_t pte;
-
-	for (; i < nr && !is_to_end(b, t, pages++); i = skip_empty(t->ptep, i + 1, nr)) {
-		pte = ptep_get(t->ptep + i);
-		address = t->start + i * PAGE_SIZE;
-		ksm_batch_open(&d->scanner, address);
-		if (may_be_anon(pte))
-			select_entry(d, t, address, pte);
-	}
-	return t->start + i * PAGE_SIZE;
-}
-
 /* Find out which pages are to be looked at. If the block has none, go on. */
 static bool visit_table(struct ksm_table *t, void *private)
 {
+	unsigned int i, nr = (t->end - t->start) >> PAGE_SHIFT, pages = 0;
 	struct ksm_domain *d = private;
+	struct ksm_batch *b = d->scanner.batch;
+	pte_t pte = __pte(0);
 
-	t->end = t->ptep ? select_ptes(d, t) : select_huge(d, t);
-	return d->scanner.batch->block.base == KSM_NO_BLOCK;
-}
-
-/* Most often it is the one after that which was found before. */
-static struct ksm_block *find_block(struct ksm_step *step, unsigned long nr)
-{
-	struct ksm_block *block;
-
-	rcu_read_lock();
-	if (step->tables && step->blocks.xa_index + 1 == nr) {
-		block = xas_next(&step->blocks);
-	} else {
-		xas_set(&step->blocks, nr);
-		block = xas_load(&step->blocks);
+	for (i = skip_empty(t->ptep, 0, nr); i < nr && !is_to_end(b, t, pages++);
+	     i = skip_empty(t->ptep, i + 1, nr)) {
+		if (t->ptep)
+			pte = ptep_get(t->ptep + i);
+		ksm_batch_open(&d->scanner, t->start);
+		if (!t->ptep || may_be_anon(pte))
+			select_entry(d, t, t->start + i * PAGE_SIZE, pte);
 	}
-	rcu_read_unlock();
-	return block;
+	t->end = t->start + i * PAGE_SIZE;
+	return b->block.base == KSM_NO_BLOCK;
 }
 
 /*
@@ -386,16 +319,13 @@ static unsigned int count_known(struct ksm_step *step, const struct ksm_table *t
 				const struct ksm_block *block)
 {
 	unsigned int from = (t->start & ~KSM_BLOCK_MASK) >> PAGE_SHIFT;
-	unsigned int to = from + ((t->end - t->start) >> PAGE_SHIFT);
+	unsigned int nr = (t->end - t->start) >> PAGE_SHIFT;
 	const unsigned long *present;
-	unsigned int nr = 0;
 
-	if (to - from == KSM_BLOCK_PAGES)
+	if (nr == KSM_BLOCK_PAGES)
 		return block->nr;
 	present = ksm_block_present(block, step->bitmap);
-	for_each_set_bit_from(from, present, to)
-		nr++;
-	return nr;
+	return bitmap_weight(present, from + nr) - bitmap_weight(present, from);
 }
 
 /* Skip what needs nothing, and keep an eye on how long the lock is held. */
@@ -413,7 +343,7 @@ static enum ksm_walk_action test_table(struct ksm_table *t, void *private)
 	/* Another VMA has a part of the block that has been opened. */
 	if (b->block.base != KSM_NO_BLOCK)
 		return KSM_WALK_VISIT;
-	block = find_block(step, t->start >> KSM_BLOCK_SHIFT);
+	block = ksm_block_find(&b->slot->blocks, t->start);
 	if (knows_before(b, t, block))
 		return KSM_WALK_STOP;
 	step->tables++;

@@ -17,34 +17,18 @@
 #include "block.h"
 #include "vma.h"
 
-/* To drop an rmap_item takes as long as to look at a page: KSM_SKIPS_PER_PAGE. */
-#define KSM_COST_OF_ITEM	16
-
 static struct kmem_cache *slot_cache;
 
 /**
  * ksm_slots_init() - make an empty list of slots
- * @d: domain of the list
- *
- * Return: 0 or -ENOMEM.
+ * @slots: memory for it
  */
-int __init ksm_slots_init(struct ksm_domain *d)
+void __init ksm_slots_init(struct ksm_slots *slots)
 {
-	spin_lock_init(&d->slots.lock);
-	INIT_LIST_HEAD(&d->slots.list);
-	hash_init(d->slots.hash);
-
-	slot_cache = KMEM_CACHE(ksm_mm_slot, 0);
-	return slot_cache ? 0 : -ENOMEM;
-}
-
-/**
- * ksm_slots_free() - undo ksm_slots_init(); no mm can enter afterwards
- */
-void __init ksm_slots_free(void)
-{
-	kmem_cache_destroy(slot_cache);
-	slot_cache = NULL;
+	spin_lock_init(&slots->lock);
+	INIT_LIST_HEAD(&slots->list);
+	hash_init(slots->hash);
+	slot_cache = KMEM_CACHE(ksm_mm_slot, SLAB_PANIC);
 }
 
 static struct ksm_mm_slot *slot_of(struct list_head *node)
@@ -191,7 +175,7 @@ static unsigned int forget_block(struct ksm_domain *d, struct ksm_mm_slot *slot,
 		to = (end - base) >> PAGE_SHIFT;
 	ksm_block_unpack(block, used, flat);
 	for_each_set_bit_from(from, used, to) {
-		cost += ksm_entry_item(flat[from]) ? KSM_COST_OF_ITEM : 1;
+		cost += ksm_entry_item(flat[from]) ? KSM_SKIPS_PER_PAGE : 1;
 		ksm_slot_forget_page(d, slot, &flat[from], lock);
 	}
 	ksm_block_pack(&slot->blocks, block, used, flat);

@@ -34,6 +34,8 @@ struct ksm_mm_slot {
 };
 
 #define KSM_SLOTS_HASH_BITS	10
+/* Skipping so many pages takes about as long as looking at one, or dropping an rmap_item. */
+#define KSM_SKIPS_PER_PAGE	16U
 
 /**
  * struct ksm_slots - all mm's that take part
@@ -49,8 +51,7 @@ struct ksm_slots {
 	struct ksm_mm_slot *cursor;
 };
 
-int ksm_slots_init(struct ksm_domain *d);
-void ksm_slots_free(void);
+void ksm_slots_init(struct ksm_slots *slots);
 struct ksm_mm_slot *ksm_slots_first(struct ksm_domain *d);
 struct ksm_mm_slot *ksm_slots_next(struct ksm_domain *d, bool remove);
 void ksm_slots_rewind(struct ksm_domain *d);

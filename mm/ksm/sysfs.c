@@ -15,104 +15,89 @@
 #include "ksm.h"
 #include "offer.h"
 
-#define KSM_ATTR_RO(_name)						\
-	static struct kobj_attribute _name##_attr = __ATTR_RO(_name)
 #define KSM_ATTR_RW(_name)						\
 	static struct kobj_attribute _name##_attr = __ATTR_RW(_name)
+/* A file that shows what is worked out. */
+#define KSM_REPORT(_name, _value)					\
+	static ssize_t _name##_show(struct kobject *kobj,		\
+				    struct kobj_attribute *attr, char *buf) \
+	{								\
+		return sysfs_emit(buf, "%ld\n", _value);		\
+	}								\
+	static struct kobj_attribute _name##_attr = __ATTR_RO(_name)
 
 /**
  * struct ksm_knob - a file that is one variable
  * @attr: the file
- * @var: the variable, of the type that the functions of @attr know. Whoever uses
- *	it reads it once.
+ * @var: the variable. Whoever uses it reads it once.
+ * @min: the least value that may be written
+ * @max: the largest one; 1 for a switch
  */
 struct ksm_knob {
 	struct kobj_attribute attr;
-	void *var;
+	unsigned long *var;
+	unsigned long min;
+	unsigned long max;
 };
 
 #define KSM_COUNTER(_name, _field)					\
 	static struct ksm_knob _name##_knob = {				\
-		.attr = __ATTR(_name, 0444, ulong_show, NULL),		\
+		.attr = __ATTR(_name, 0444, knob_show, NULL),		\
 		.var = &(_field),					\
 	}
-#define KSM_KNOB(_name, _field, _show, _store)				\
+#define KSM_KNOB(_name, _field, _store, _min, _max)			\
 	static struct ksm_knob _name##_knob = {				\
-		.attr = __ATTR(_name, 0644, _show, _store),		\
-		.var = &(_field),					\
+		.attr = __ATTR(_name, 0644, knob_show, _store),		\
+		.var = &(_field), .min = (_min), .max = (_max),		\
 	}
 
-static void *var_of(struct kobj_attribute *attr)
+static ssize_t knob_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
-	return container_of(attr, struct ksm_knob, attr)->var;
+	struct ksm_knob *knob = container_of(attr, struct ksm_knob, attr);
+
+	return sysfs_emit(buf, "%lu\n", READ_ONCE(*knob->var));
 }
 
-static ssize_t uint_show(struct kobject *kobj, struct kobj_attribute *attr,
-			 char *buf)
+static int parse_switch(const char *buf, unsigned long *value)
 {
-	unsigned int *var = var_of(attr);
+	bool on = false;
+	int err = kstrtobool(buf, &on);
 
-	return sysfs_emit(buf, "%u\n", READ_ONCE(*var));
+	*value = on;
+	return err;
 }
 
-static ssize_t uint_store(struct kobject *kobj, struct kobj_attribute *attr,
-			  const char *buf, size_t count)
+static ssize_t knob_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf,
+			  size_t count)
 {
-	unsigned int *var = var_of(attr), value;
-
-	if (kstrtouint(buf, 10, &value))
-		return -EINVAL;
-	WRITE_ONCE(*var, value);
-	return count;
-}
-
-static ssize_t ulong_show(struct kobject *kobj, struct kobj_attribute *attr,
-			  char *buf)
-{
-	unsigned long *var = var_of(attr);
-
-	return sysfs_emit(buf, "%lu\n", READ_ONCE(*var));
-}
-
-static ssize_t ulong_store(struct kobject *kobj, struct kobj_attribute *attr,
-			   const char *buf, size_t count)
-{
-	unsigned long *var = var_of(attr), value;
-
-	if (kstrtoul(buf, 10, &value))
-		return -EINVAL;
-	WRITE_ONCE(*var, value);
-	return count;
-}
-
-static ssize_t positive_store(struct kobject *kobj,
-			      struct kobj_attribute *attr,
-			      const char *buf, size_t count)
-{
+	struct ksm_knob *knob = container_of(attr, struct ksm_knob, attr);
 	unsigned long value;
 
-	if (kstrtoul(buf, 10, &value) || !value)
+	if (knob->max == 1 ? parse_switch(buf, &value) : kstrtoul(buf, 10, &value))
 		return -EINVAL;
-	return ulong_store(kobj, attr, buf, count);
-}
-
-static ssize_t bool_show(struct kobject *kobj, struct kobj_attribute *attr,
-			 char *buf)
-{
-	bool *var = var_of(attr);
-
-	return sysfs_emit(buf, "%u\n", READ_ONCE(*var));
-}
-
-static ssize_t bool_store(struct kobject *kobj, struct kobj_attribute *attr,
-			  const char *buf, size_t count)
-{
-	bool *var = var_of(attr), value;
-
-	if (kstrtobool(buf, &value))
+	if (value < knob->min || value > knob->max)
 		return -EINVAL;
-	WRITE_ONCE(*var, value);
+	WRITE_ONCE(*knob->var, value);
 	return count;
+}
+
+/* While the advisor is on, it is the advisor's. */
+static ssize_t pages_to_scan_store(struct kobject *kobj, struct kobj_attribute *attr,
+				   const char *buf, size_t count)
+{
+	if (READ_ONCE(ksm_domain.advisor.mode) != KSM_ADVISOR_NONE)
+		return -EINVAL;
+	return knob_store(kobj, attr, buf, count);
+}
+
+/* Takes effect at once. */
+static ssize_t sleep_millisecs_store(struct kobject *kobj, struct kobj_attribute *attr,
+				     const char *buf, size_t count)
+{
+	ssize_t result = knob_store(kobj, attr, buf, count);
+
+	wake_up_interruptible(&ksm_domain.pause);
+	return result;
 }
 
 KSM_COUNTER(pages_scanned, ksm_domain.pages_scanned);
@@ -123,70 +108,45 @@ KSM_COUNTER(full_scans, ksm_domain.scanner.passes);
 KSM_COUNTER(stable_node_chains, ksm_domain.index.chains);
 KSM_COUNTER(stable_node_dups, ksm_domain.index.dups);
 
-KSM_KNOB(stable_node_chains_prune_millisecs, ksm_domain.prune_millisecs,
-	 uint_show, uint_store);
-KSM_KNOB(use_zero_pages, ksm_domain.zero_pages, bool_show, bool_store);
-KSM_KNOB(smart_scan, ksm_domain.smart_scan, bool_show, bool_store);
-KSM_KNOB(advisor_max_cpu, ksm_domain.advisor.max_cpu, uint_show, uint_store);
-KSM_KNOB(advisor_min_pages_to_scan, ksm_domain.advisor.min_pages, ulong_show,
-	 ulong_store);
-KSM_KNOB(advisor_max_pages_to_scan, ksm_domain.advisor.max_pages, ulong_show,
-	 ulong_store);
-KSM_KNOB(advisor_target_scan_time, ksm_domain.advisor.target_seconds,
-	 ulong_show, positive_store);
+KSM_KNOB(pages_to_scan, ksm_domain.pages_to_scan, pages_to_scan_store, 0, UINT_MAX);
+KSM_KNOB(sleep_millisecs, ksm_domain.sleep_millisecs, sleep_millisecs_store, 0, UINT_MAX);
+KSM_KNOB(stable_node_chains_prune_millisecs, ksm_domain.prune_millisecs, knob_store, 0,
+	 UINT_MAX);
+KSM_KNOB(use_zero_pages, ksm_domain.zero_pages, knob_store, 0, 1);
+KSM_KNOB(smart_scan, ksm_domain.smart_scan, knob_store, 0, 1);
+KSM_KNOB(advisor_max_cpu, ksm_domain.advisor.max_cpu, knob_store, 0, UINT_MAX);
+KSM_KNOB(advisor_min_pages_to_scan, ksm_domain.advisor.min_pages, knob_store, 0, ULONG_MAX);
+KSM_KNOB(advisor_max_pages_to_scan, ksm_domain.advisor.max_pages, knob_store, 0, ULONG_MAX);
+KSM_KNOB(advisor_target_scan_time, ksm_domain.advisor.target_seconds, knob_store, 1, ULONG_MAX);
 
 /* Pages without a twin, whether or not an rmap_item waits for one. */
-static unsigned long pages_unshared(void)
+static long pages_unshared(void)
 {
-	return READ_ONCE(ksm_domain.index.nr_unstable) +
-	       READ_ONCE(ksm_domain.nr_quiet);
+	return READ_ONCE(ksm_domain.index.nr_unstable) + READ_ONCE(ksm_domain.nr_quiet);
 }
+KSM_REPORT(pages_unshared, pages_unshared());
 
-static ssize_t pages_unshared_show(struct kobject *kobj,
-				   struct kobj_attribute *attr, char *buf)
+/* The counters are read one by one, so the sum can be off. */
+static long pages_volatile(void)
 {
-	return sysfs_emit(buf, "%lu\n", pages_unshared());
+	return max(0L, (long)(READ_ONCE(ksm_domain.nr_pages) -
+			      READ_ONCE(ksm_domain.index.pages_shared) -
+			      READ_ONCE(ksm_domain.index.pages_sharing) - pages_unshared()));
 }
-KSM_ATTR_RO(pages_unshared);
+KSM_REPORT(pages_volatile, pages_volatile());
 
-static ssize_t pages_volatile_show(struct kobject *kobj,
-				   struct kobj_attribute *attr, char *buf)
-{
-	long pages = READ_ONCE(ksm_domain.nr_pages) -
-		     READ_ONCE(ksm_domain.index.pages_shared) -
-		     READ_ONCE(ksm_domain.index.pages_sharing) -
-		     pages_unshared();
-
-	/* The counters are read one by one, so the sum can be off. */
-	return sysfs_emit(buf, "%ld\n", max(pages, 0L));
-}
-KSM_ATTR_RO(pages_volatile);
-
-static ssize_t ksm_zero_pages_show(struct kobject *kobj,
-				   struct kobj_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%ld\n", atomic_long_read(&ksm_zero_pages));
-}
-KSM_ATTR_RO(ksm_zero_pages);
-
-static ssize_t general_profit_show(struct kobject *kobj,
-				   struct kobj_attribute *attr, char *buf)
+static long general_profit(void)
 {
 	unsigned long saved = READ_ONCE(ksm_domain.index.pages_sharing) +
 			      atomic_long_read(&ksm_zero_pages);
 
-	return sysfs_emit(buf, "%ld\n", saved * PAGE_SIZE - ksm_bytes(&ksm_domain));
+	return saved * PAGE_SIZE - ksm_bytes(&ksm_domain);
 }
-KSM_ATTR_RO(general_profit);
+KSM_REPORT(general_profit, general_profit());
+KSM_REPORT(ksm_zero_pages, atomic_long_read(&ksm_zero_pages));
 
-static ssize_t run_show(struct kobject *kobj, struct kobj_attribute *attr,
-			char *buf)
-{
-	return sysfs_emit(buf, "%lu\n", READ_ONCE(ksm_domain.run));
-}
-
-static ssize_t run_store(struct kobject *kobj, struct kobj_attribute *attr,
-			 const char *buf, size_t count)
+static ssize_t run_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf,
+			 size_t count)
 {
 	unsigned int run;
 	int err;
@@ -198,123 +158,79 @@ static ssize_t run_store(struct kobject *kobj, struct kobj_attribute *attr,
 	ksm_domain_unlock(&ksm_domain);
 	return err ?: count;
 }
-KSM_ATTR_RW(run);
+KSM_KNOB(run, ksm_domain.run, run_store, 0, KSM_RUN_UNMERGE);
 
-static ssize_t pages_to_scan_store(struct kobject *kobj,
-				   struct kobj_attribute *attr,
-				   const char *buf, size_t count)
+/* Some settings cannot change under the stable nodes that were made with the old ones. */
+static ssize_t set_without_nodes(unsigned long *var, unsigned long value, size_t count)
 {
-	/* While the advisor is on, it is the advisor's. */
-	if (READ_ONCE(ksm_domain.advisor.mode) != KSM_ADVISOR_NONE)
-		return -EINVAL;
-	return uint_store(kobj, attr, buf, count);
+	int err;
+
+	ksm_domain_lock(&ksm_domain);
+	err = ksm_domain_set_without_nodes(&ksm_domain, var, value);
+	ksm_domain_unlock(&ksm_domain);
+	return err ?: count;
 }
 
-KSM_KNOB(pages_to_scan, ksm_domain.pages_to_scan, uint_show,
-	 pages_to_scan_store);
-
-static ssize_t sleep_millisecs_store(struct kobject *kobj,
-				     struct kobj_attribute *attr,
-				     const char *buf, size_t count)
-{
-	unsigned int millisecs;
-
-	if (kstrtouint(buf, 10, &millisecs))
-		return -EINVAL;
-	ksm_domain_set_sleep(&ksm_domain, millisecs);
-	return count;
-}
-
-KSM_KNOB(sleep_millisecs, ksm_domain.sleep_millisecs, uint_show,
-	 sleep_millisecs_store);
-
-static ssize_t max_page_sharing_show(struct kobject *kobj,
-				     struct kobj_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%d\n", READ_ONCE(ksm_domain.index.max_sharing));
-}
-
-static ssize_t max_page_sharing_store(struct kobject *kobj,
-				      struct kobj_attribute *attr,
+static ssize_t max_page_sharing_store(struct kobject *kobj, struct kobj_attribute *attr,
 				      const char *buf, size_t count)
 {
-	int max_sharing, err;
+	int value, err = kstrtoint(buf, 10, &value);
 
-	err = kstrtoint(buf, 10, &max_sharing);
 	if (err)
 		return err;
 	/* A KSM page is born with two mappings. */
-	if (max_sharing < 2)
+	if (value < 2)
 		return -EINVAL;
-	ksm_domain_lock(&ksm_domain);
-	err = ksm_domain_set_max_sharing(&ksm_domain, max_sharing);
-	ksm_domain_unlock(&ksm_domain);
-	return err ?: count;
+	return set_without_nodes(&ksm_domain.index.max_sharing, value, count);
 }
-KSM_ATTR_RW(max_page_sharing);
+KSM_KNOB(max_page_sharing, ksm_domain.index.max_sharing, max_page_sharing_store, 2, INT_MAX);
 
 #ifdef CONFIG_NUMA
-static ssize_t merge_across_nodes_show(struct kobject *kobj,
-				       struct kobj_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_domain.across_nodes));
-}
-
-static ssize_t merge_across_nodes_store(struct kobject *kobj,
-					struct kobj_attribute *attr,
+static ssize_t merge_across_nodes_store(struct kobject *kobj, struct kobj_attribute *attr,
 					const char *buf, size_t count)
 {
-	unsigned long across_nodes;
-	int err;
+	unsigned long value;
+	int err = kstrtoul(buf, 10, &value);
 
-	err = kstrtoul(buf, 10, &across_nodes);
 	if (err)
 		return err;
-	if (across_nodes > 1)
+	if (value > 1)
 		return -EINVAL;
-	ksm_domain_lock(&ksm_domain);
-	err = ksm_domain_set_across_nodes(&ksm_domain, across_nodes);
-	ksm_domain_unlock(&ksm_domain);
-	return err ?: count;
+	return set_without_nodes(&ksm_domain.across_nodes, value, count);
 }
-KSM_ATTR_RW(merge_across_nodes);
+KSM_KNOB(merge_across_nodes, ksm_domain.across_nodes, merge_across_nodes_store, 0, 1);
 #endif
 
-static ssize_t advisor_mode_show(struct kobject *kobj,
-				 struct kobj_attribute *attr, char *buf)
+static ssize_t advisor_mode_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
 	if (READ_ONCE(ksm_domain.advisor.mode) == KSM_ADVISOR_SCAN_TIME)
 		return sysfs_emit(buf, "none [scan-time]\n");
 	return sysfs_emit(buf, "[none] scan-time\n");
 }
 
-static ssize_t advisor_mode_store(struct kobject *kobj,
-				  struct kobj_attribute *attr,
+static ssize_t advisor_mode_store(struct kobject *kobj, struct kobj_attribute *attr,
 				  const char *buf, size_t count)
 {
-	enum ksm_advisor_mode mode;
+	bool scan_time = sysfs_streq(buf, "scan-time");
 
-	if (sysfs_streq(buf, "scan-time"))
-		mode = KSM_ADVISOR_SCAN_TIME;
-	else if (sysfs_streq(buf, "none"))
-		mode = KSM_ADVISOR_NONE;
-	else
+	if (!scan_time && !sysfs_streq(buf, "none"))
 		return -EINVAL;
 	ksm_domain_lock(&ksm_domain);
-	ksm_domain_set_advisor(&ksm_domain, mode);
+	ksm_domain_set_advisor(&ksm_domain,
+			       scan_time ? KSM_ADVISOR_SCAN_TIME : KSM_ADVISOR_NONE);
 	ksm_domain_unlock(&ksm_domain);
 	return count;
 }
 KSM_ATTR_RW(advisor_mode);
 
 static struct attribute *ksm_attrs[] = {
-	&run_attr.attr,
+	&run_knob.attr.attr,
 	&pages_to_scan_knob.attr.attr,
 	&sleep_millisecs_knob.attr.attr,
 #ifdef CONFIG_NUMA
-	&merge_across_nodes_attr.attr,
+	&merge_across_nodes_knob.attr.attr,
 #endif
-	&max_page_sharing_attr.attr,
+	&max_page_sharing_knob.attr.attr,
 	&stable_node_chains_prune_millisecs_knob.attr.attr,
 	&use_zero_pages_knob.attr.attr,
 	&smart_scan_knob.attr.attr,

@@ -27,7 +27,6 @@
 #include "../internal.h"
 #include "ksm.h"
 #include "merge.h"
-#include "unmerge.h"
 #include "vma.h"
 #include "walk.h"
 
@@ -386,9 +385,8 @@ static unsigned long first_left(struct ksm_copies *c, unsigned long mapped)
 /* As map_copy() does. */
 static void set_copy_dirty(struct vm_area_struct *vma, unsigned long address)
 {
-	struct page *page = NULL;
+	struct page *page = ksm_unshared_page(vma, address);
 
-	ksm_walk_next(vma, address, address + PAGE_SIZE, ksm_match_unshared, &page);
 	if (!page)
 		return;
 	folio_set_dirty(page_folio(page));

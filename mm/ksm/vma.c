@@ -54,7 +54,6 @@ void ksm_hold_release(struct ksm_hold *hold)
 	mmput_async(hold->mm);
 }
 
-#ifdef CONFIG_PER_VMA_LOCK
 /**
  * ksm_hold_vma_only() - hold the lock of one VMA instead of mmap_lock
  * @hold: hold with mmap_lock
@@ -71,6 +70,7 @@ bool ksm_hold_vma_only(struct ksm_hold *hold, struct vm_area_struct *vma)
 	return true;
 }
 
+#ifdef CONFIG_PER_VMA_LOCK
 /**
  * ksm_mappings_changed() - has mmap_lock been held for writing?
  * @mm: the mm; its mmap_lock is held
@@ -101,11 +101,6 @@ void ksm_vma_assert_locked(struct vm_area_struct *vma)
 		mmap_assert_locked(vma->vm_mm);
 }
 #else
-bool ksm_hold_vma_only(struct ksm_hold *hold, struct vm_area_struct *vma)
-{
-	return false;
-}
-
 bool ksm_mappings_changed(struct mm_struct *mm, unsigned int *count)
 {
 	return true;

@@ -6,6 +6,7 @@
 #include <linux/cacheflush.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
+#include <linux/pagewalk.h>
 
 #include "block.h"
 #include "vma.h"
@@ -221,18 +222,6 @@ static bool ptes_unchanged(pte_t *ptep, unsigned long known, unsigned long none)
 	return true;
 }
 
-/* Which bits of the word that begins at @i are in a range. */
-static unsigned long word_mask(unsigned int i, unsigned int from, unsigned int to)
-{
-	unsigned long mask = ~0UL;
-
-	if (i < from)
-		mask &= BITMAP_FIRST_WORD_MASK(from);
-	if (to - i < BITS_PER_LONG)
-		mask &= BITMAP_LAST_WORD_MASK(to);
-	return mask;
-}
-
 /**
  * ksm_table_unchanged() - are the known pages of a page table still there, and were
  * none of them accessed?
@@ -256,7 +245,7 @@ bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *kno
 		return false;
 	for (; i < to; i += BITS_PER_LONG) {
 		bits = known[BIT_WORD(i)];
-		mask = word_mask(i, from, to);
+		mask = GENMASK(min(to - i, BITS_PER_LONG) - 1, max(from, i) - i);
 		if (!ptes_unchanged(start - from + i, bits & mask,
 				    others ? ~bits & mask : 0))
 			break;
@@ -295,96 +284,28 @@ bool ksm_is_anon(struct page *page)
 }
 
 /**
- * ksm_match_unshared() - for ksm_walk_next(): an anonymous page that is not shared
- * @pte: an entry
- * @page: the page that it maps, or NULL
+ * ksm_unshared_page() - get the page at an address of a VMA
+ * @vma: the VMA; its mm's mmap_lock is held
+ * @address: page-aligned address within @vma
  *
- * Return: whether it is.
+ * Return: the anonymous page, not a KSM page, that is mapped there now, with a reference
+ * for the caller; NULL if there is none.
  */
-bool ksm_match_unshared(pte_t pte, struct page *page)
+struct page *ksm_unshared_page(struct vm_area_struct *vma, unsigned long address)
 {
-	return ksm_is_anon(page) && !PageKsm(page);
-}
+	struct page *page = NULL;
+	struct folio_walk walk;
 
-/**
- * struct ksm_search - what ksm_walk_next() looks for
- * @match: the test
- * @want_page: take a reference to the page found
- * @page: the page found
- * @found: something was found
- */
-struct ksm_search {
-	ksm_match_t match;
-	bool want_page;
-	struct page *page;
-	bool found;
-};
-
-static bool matches(struct ksm_search *search, const struct ksm_table *table,
-		    unsigned long address, pte_t pte)
-{
-	struct page *page = ksm_table_page(table, address, pte);
-
-	if (!search->match(pte, page))
-		return false;
-	if (search->want_page)
+	if (!folio_walk_start(&walk, vma, address, 0))
+		return NULL;
+	if (ksm_is_anon(walk.page) && !PageKsm(walk.page)) {
+		page = walk.page;
 		get_page(page);
-	search->page = page;
-	return true;
-}
-
-static bool visit_search(struct ksm_table *table, void *private)
-{
-	struct ksm_search *search = private;
-	unsigned long address;
-	pte_t *ptep = table->ptep;
-	pte_t pte = __pte(0);
-
-	for (address = table->start; address < table->end; address += PAGE_SIZE) {
-		if (table->ptep)
-			pte = ptep_get(ptep++);
-		if (table->ptep && pte_none(pte))
-			continue;
-		if (matches(search, table, address, pte))
-			break;
 	}
-	search->found = address < table->end;
-	table->end = address;
-	return !search->found;
-}
-
-static const struct ksm_walk_ops search_ops = {
-	.visit	= visit_search,
-};
-
-/**
- * ksm_walk_next() - find the next page table entry that a test accepts
- * @vma: VMA to walk; its lock is held, or its mm's mmap_lock
- * @start: page-aligned address within @vma to start at
- * @end: page-aligned address to end before, not beyond the end of @vma
- * @match: called under the page table lock with each entry that is not empty,
- *	and the page it maps, NULL if it maps none or a special one. For a page
- *	within a huge mapping the entry is empty.
- * @page: where to put the page found, which then carries a reference that the
- *	caller drops; NULL if it is not wanted. If wanted, @match must not accept
- *	an entry without a page.
- *
- * Return: address of the first entry that @match accepted, or @end.
- */
-unsigned long ksm_walk_next(struct vm_area_struct *vma, unsigned long start,
-			    unsigned long end, ksm_match_t match,
-			    struct page **page)
-{
-	struct ksm_search search = { .match = match, .want_page = page };
-	unsigned long address = ksm_walk_range(vma, start, end, &search_ops, &search);
-
-	if (!search.found)
-		return end;
-	if (page) {
-		*page = search.page;
-		ksm_flush_page(vma, *page, address);
-	}
-	return address;
+	folio_walk_end(&walk, vma);
+	if (page)
+		ksm_flush_page(vma, page, address);
+	return page;
 }
 
 /**
@@ -398,11 +319,11 @@ unsigned long ksm_walk_next(struct vm_area_struct *vma, unsigned long start,
 struct page *ksm_page_at(struct mm_struct *mm, unsigned long address)
 {
 	struct vm_area_struct *vma = ksm_vma_lock(mm, address);
-	struct page *page = NULL;
+	struct page *page;
 
 	if (!vma)
 		return NULL;
-	ksm_walk_next(vma, address, address + PAGE_SIZE, ksm_match_unshared, &page);
+	page = ksm_unshared_page(vma, address);
 	ksm_vma_unlock(vma);
 	return page;
 }

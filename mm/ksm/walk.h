@@ -48,10 +48,7 @@ struct ksm_walk_ops {
 	bool (*visit)(struct ksm_table *table, void *private);
 };
 
-typedef bool (*ksm_match_t)(pte_t pte, struct page *page);
-
 bool ksm_is_anon(struct page *page);
-bool ksm_match_unshared(pte_t pte, struct page *page);
 struct page *ksm_table_page(const struct ksm_table *table,
 			    unsigned long address, pte_t pte);
 bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *known,
@@ -59,9 +56,7 @@ bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *kno
 unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
 			     unsigned long end, const struct ksm_walk_ops *ops,
 			     void *private);
-unsigned long ksm_walk_next(struct vm_area_struct *vma, unsigned long start,
-			    unsigned long end, ksm_match_t match,
-			    struct page **page);
+struct page *ksm_unshared_page(struct vm_area_struct *vma, unsigned long address);
 struct page *ksm_page_at(struct mm_struct *mm, unsigned long address);
 void ksm_flush_page(struct vm_area_struct *vma, struct page *page,
 		    unsigned long address);

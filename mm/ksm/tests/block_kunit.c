@@ -57,7 +57,8 @@ static void store(struct kunit *test, unsigned int nr, unsigned int more)
 	struct fixture *f = test->priv;
 	struct ksm_block *block;
 
-	block = ksm_block_reserve(&f->blocks, address_of(nr), more);
+	block = ksm_block_find(&f->blocks, address_of(nr));
+	block = ksm_block_reserve(&f->blocks, address_of(nr), (block ? block->nr : 0) + more);
 	KUNIT_ASSERT_NOT_NULL(test, block);
 	ksm_block_pack(&f->blocks, block, f->all, f->model[nr]);
 	ksm_block_tidy(&f->blocks, address_of(nr));

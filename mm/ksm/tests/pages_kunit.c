@@ -9,6 +9,7 @@
 #include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <kunit/test-bug.h>
+#include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/prandom.h>
@@ -26,7 +27,6 @@
 #include "../offer.h"
 #include "../rmap.h"
 #include "../scan.h"
-#include "../unmerge.h"
 #include "../vma.h"
 #include "../walk.h"
 
@@ -791,10 +791,14 @@ static int pages_test_init(struct kunit *test)
 	return 0;
 }
 
-/* The test's thread has ended, and its mm with it: nothing may be left of that. */
+/*
+ * The test's thread has ended, and its mm ends with it, although not at once: nothing may
+ * be left of that.
+ */
 static void pages_test_exit(struct kunit *test)
 {
 	struct area *area = test->priv;
+	unsigned int patience = 1000;
 
 	if (area) {
 		ksm_domain.zero_pages = area->zero_pages;
@@ -802,6 +806,11 @@ static void pages_test_exit(struct kunit *test)
 	}
 	run_passes(1);
 	expect_shared(test, 0, 0);
+	ksm_domain_lock(&ksm_domain);
+	while (ksm_index_clear(&ksm_domain.index) && patience--)
+		msleep(1);
+	KUNIT_EXPECT_EQ(test, ksm_domain.index.nr_nodes, 0);
+	ksm_domain_unlock(&ksm_domain);
 }
 
 static struct kunit_case pages_test_cases[] = {

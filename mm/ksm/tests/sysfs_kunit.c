@@ -184,12 +184,13 @@ static void sysfs_test_exit(struct kunit *test)
 	ksm_domain.zero_pages = before->zero_pages;
 	ksm_domain.smart_scan = before->smart_scan;
 	ksm_domain.prune_millisecs = before->prune_millisecs;
-	ksm_domain_set_across_nodes(&ksm_domain, before->across_nodes);
-	ksm_domain_set_max_sharing(&ksm_domain, before->index.max_sharing);
+	ksm_domain_set_without_nodes(&ksm_domain, &ksm_domain.across_nodes, before->across_nodes);
+	ksm_domain_set_without_nodes(&ksm_domain, &ksm_domain.index.max_sharing,
+				     before->index.max_sharing);
 	ksm_domain.advisor = before->advisor;
 	ksm_domain.pages_to_scan = before->pages_to_scan;
+	ksm_domain.sleep_millisecs = before->sleep_millisecs;
 	ksm_domain_unlock(&ksm_domain);
-	ksm_domain_set_sleep(&ksm_domain, before->sleep_millisecs);
 }
 
 static struct kunit_case sysfs_test_cases[] = {

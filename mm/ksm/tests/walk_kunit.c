@@ -30,6 +30,7 @@
  * @start: its address, that of a block
  * @mapped: the model: which of its first pages there are
  * @found: which of them a walk has found
+ * @twice: one of them was found twice
  * @tests: how often a walk had a look at a table
  * @visits: how often it visited one
  * @stop: address that the walk is to stop at
@@ -38,6 +39,7 @@ struct space {
 	unsigned long start;
 	DECLARE_BITMAP(mapped, MODEL_PAGES);
 	DECLARE_BITMAP(found, MODEL_PAGES);
+	bool twice;
 	unsigned int tests;
 	unsigned int visits;
 	unsigned long stop;
@@ -73,21 +75,27 @@ static void unlock_vma(void)
 	mmap_read_unlock(current->mm);
 }
 
-/* Mark what is found in one mapping. It has to come in order, and no page twice. */
-static void find_in(struct kunit *test, struct vm_area_struct *vma, unsigned long end)
+/* Marks the pages of a table. They have to come in order, and none twice. */
+static bool mark_found(struct ksm_table *t, void *private)
 {
-	struct space *s = test->priv;
-	unsigned long address = vma->vm_start, page;
+	struct space *s = private;
+	unsigned long address;
+	struct page *page;
+	pte_t pte;
 
-	for (;; address += PAGE_SIZE) {
-		address = ksm_walk_next(vma, address, end, ksm_match_unshared, NULL);
-		if (address == end)
-			return;
-		page = (address - s->start) >> PAGE_SHIFT;
-		KUNIT_ASSERT_LT(test, page, MODEL_PAGES);
-		KUNIT_ASSERT_FALSE(test, test_and_set_bit(page, s->found));
+	for (address = t->start; address < t->end; address += PAGE_SIZE) {
+		pte = t->ptep ? ptep_get(t->ptep + ((address - t->start) >> PAGE_SHIFT)) : __pte(0);
+		page = ksm_table_page(t, address, pte);
+		if (ksm_is_anon(page) &&
+		    test_and_set_bit((address - s->start) >> PAGE_SHIFT, s->found))
+			s->twice = true;
 	}
+	return true;
 }
+
+static const struct ksm_walk_ops marking_ops = {
+	.visit	= mark_found,
+};
 
 static void expect_model(struct kunit *test)
 {
@@ -100,8 +108,9 @@ static void expect_model(struct kunit *test)
 	bitmap_zero(s->found, MODEL_PAGES);
 	mmap_read_lock(current->mm);
 	for_each_vma_range(vmi, vma, end)
-		find_in(test, vma, min(vma->vm_end, end));
+		ksm_walk_range(vma, vma->vm_start, min(vma->vm_end, end), &marking_ops, s);
 	mmap_read_unlock(current->mm);
+	KUNIT_ASSERT_FALSE(test, s->twice);
 	KUNIT_ASSERT_TRUE(test, bitmap_equal(s->found, s->mapped, MODEL_PAGES));
 }
 
@@ -246,25 +255,20 @@ static void a_test_can_skip_tables(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, s->tests, 2);
 }
 
-/* Whoever begins in the midst of a block comes to its end first. */
-static void a_walk_begins_where_it_is_said(struct kunit *test)
+static void a_page_is_found_where_it_is(struct kunit *test)
 {
 	struct space *s = test->priv;
 	struct vm_area_struct *vma;
-	struct page *page = NULL;
-	unsigned long address;
+	struct page *page;
 
-	touch(test, page_at(s, 5));
 	touch(test, page_at(s, 9));
 	vma = lock_vma(test);
-	address = ksm_walk_next(vma, page_at(s, 6), page_at(s, 12), ksm_match_unshared, &page);
-	KUNIT_EXPECT_EQ(test, address, page_at(s, 9));
-	KUNIT_EXPECT_NOT_NULL(test, page);
-	if (page)
-		put_page(page);
-	KUNIT_EXPECT_EQ(test, ksm_walk_next(vma, page_at(s, 6), page_at(s, 9),
-					    ksm_match_unshared, NULL), page_at(s, 9));
+	KUNIT_EXPECT_NULL(test, ksm_unshared_page(vma, page_at(s, 8)));
+	page = ksm_unshared_page(vma, page_at(s, 9));
 	unlock_vma();
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_TRUE(test, PageAnon(page));
+	put_page(page);
 }
 
 /* What is read and was never written maps the zero page, which is no page of its own. */
@@ -318,7 +322,7 @@ static struct kunit_case walk_test_cases[] = {
 	KUNIT_CASE(a_visit_can_end_the_walk),
 	KUNIT_CASE(a_test_can_end_the_walk),
 	KUNIT_CASE(a_test_can_skip_tables),
-	KUNIT_CASE(a_walk_begins_where_it_is_said),
+	KUNIT_CASE(a_page_is_found_where_it_is),
 	KUNIT_CASE(the_zero_page_is_not_anonymous),
 	KUNIT_CASE(a_huge_page_is_found_page_by_page),
 	{}
