@@ -147,20 +147,27 @@ static enum choice select_item(struct ksm_domain *d, const struct ksm_table *t,
 			       unsigned long address, pte_t pte,
 			       struct ksm_rmap_item *item)
 {
-	u32 rested = d->scanner.clock - item->clock;
-	bool young;
+	bool young = clear_young(d, t, address, pte);
 
-	if (item->state == KSM_ITEM_RESTING && rested < ksm_rest_after(item->breaks))
-		return PAGE_SKIP;
-	young = clear_young(d, t, address, pte);
 	if (item->state == KSM_ITEM_STABLE && (!young || maps_node(t, address, pte, item->node)))
 		return PAGE_SKIP;
 	return PAGE_READ;
 }
 
+/* Whatever else there is to do about a page: see KSM_ITEM_RESTING. */
+static bool rests(const struct ksm_scanner *s, const struct ksm_rmap_item *item)
+{
+	return item->state == KSM_ITEM_RESTING &&
+	       s->clock - item->clock < ksm_rest_after(item->breaks);
+}
+
 static enum choice select_known(struct ksm_domain *d, const struct ksm_table *t,
 				unsigned long address, pte_t pte, u64 entry)
 {
+	struct ksm_rmap_item *item = ksm_entry_item(entry);
+
+	if (item && rests(&d->scanner, item))
+		return PAGE_SKIP;
 	if (!READ_ONCE(d->smart_scan))
 		return PAGE_READ;
 	if (!entry || d->scanner.batch->block.turn) {
@@ -169,7 +176,7 @@ static enum choice select_known(struct ksm_domain *d, const struct ksm_table *t,
 	}
 	if (entry & KSM_ENTRY_SUM)
 		return select_sum(d, t, address, pte, entry);
-	return select_item(d, t, address, pte, ksm_entry_item(entry));
+	return select_item(d, t, address, pte, item);
 }
 
 /* An entry that maps something: is the page to be looked at, or to be skipped? */
