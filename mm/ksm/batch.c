@@ -24,7 +24,8 @@ void ksm_batch_open(struct ksm_scanner *s, unsigned long address)
 	block = ksm_block_find(&s->batch->slot->blocks, address);
 	open->base = address & KSM_BLOCK_MASK;
 	open->turn = ksm_has_turn(s, address);
-	ksm_block_unpack(block, open->used, open->entry);
+	if (block)
+		ksm_block_unpack(block, open->entry);
 	bitmap_zero(open->found, KSM_BLOCK_PAGES);
 }
 
@@ -46,7 +47,6 @@ void ksm_batch_add(struct ksm_scanner *s, unsigned long address, struct page *pa
 
 	get_page(page);
 	__set_bit(i, b->block.found);
-	__set_bit(i, b->block.used);
 	b->candidate[b->nr++] = (struct ksm_candidate) {
 		.page		= page,
 		.index		= i,
@@ -68,21 +68,17 @@ void ksm_batch_skip(struct ksm_batch *b, unsigned long address)
 	b->step.cost++;
 }
 
-/**
- * ksm_batch_forget() - drop what is known of pages of the open block that are gone
- * @d: domain
- * @start: address of the first page that the step has come by
- * @end: end of what it has come by, exclusive
- */
-void ksm_batch_forget(struct ksm_domain *d, unsigned long start, unsigned long end)
+/* What is known of pages that the step came by at, from @start to @end, without finding them. */
+static void forget_gone(struct ksm_domain *d, const struct ksm_block *block,
+			unsigned long start, unsigned long end)
 {
 	struct ksm_batch *b = d->scanner.batch;
 	struct ksm_open_block *open = &b->block;
-	unsigned int i, to;
+	const unsigned long *present = ksm_block_present(block, b->step.bitmap);
+	unsigned int i = (max(start, open->base) - open->base) >> PAGE_SHIFT;
+	unsigned int to = min((end - open->base) >> PAGE_SHIFT, KSM_BLOCK_PAGES);
 
-	i = (max(start, open->base) - open->base) >> PAGE_SHIFT;
-	to = min((end - open->base) >> PAGE_SHIFT, KSM_BLOCK_PAGES);
-	while ((i = find_next_andnot_bit(open->used, open->found, to, i)) < to)
+	while ((i = find_next_andnot_bit(present, open->found, to, i)) < to)
 		open->lost |= ksm_slot_forget_page(d, b->slot, &open->entry[i++],
 						   KSM_FOLIO_TRYLOCK);
 }
@@ -104,45 +100,40 @@ static void drop_new(struct ksm_batch *b)
 	b->slot->pages_gone = true;
 }
 
-static void make_room(struct ksm_batch *b)
+/* Returns the block, which may be another one than before; NULL if there is none. */
+static struct ksm_block *make_room(struct ksm_batch *b, struct ksm_block *block)
 {
-	unsigned int nr = bitmap_weight(b->block.used, KSM_BLOCK_PAGES);
+	unsigned int n, nr = block ? block->nr : 0, more = 0;
 
-	if (nr && !ksm_block_reserve(&b->slot->blocks, b->block.base, nr))
+	for (n = 0; n < b->nr; n++)
+		more += !*ksm_candidate_entry(b, &b->candidate[n]);
+	if (!more)
+		return block;
+	block = ksm_block_reserve(&b->slot->blocks, b->block.base, nr + more);
+	if (!block)
 		drop_new(b);
-}
-
-/* In a new generation, the filter has to learn what is known. */
-static void note_again(struct ksm_filter *filter, struct ksm_batch *b)
-{
-	struct ksm_block *block = ksm_block_find(&b->slot->blocks, b->block.base);
-	struct ksm_rmap_item *item;
-	unsigned int i;
-	u64 entry;
-
-	if (!block || block->noted == filter->generation)
-		return;
-	for_each_set_bit(i, b->block.used, KSM_BLOCK_PAGES) {
-		entry = b->block.entry[i];
-		item = ksm_entry_item(entry);
-		if (entry & KSM_ENTRY_SUM)
-			ksm_filter_note_again(filter, ksm_entry_sum(entry));
-		else if (item && item->state != KSM_ITEM_STABLE)
-			ksm_filter_note_again(filter, item->key.checksum);
-	}
-	block->noted = filter->generation;
+	return block;
 }
 
 /**
  * ksm_batch_ready() - all pages of the batch have been found
- * @s: scanner with an open block; no lock is held but the domain's
+ * @d: domain, whose scanner has an open block; no other lock is held
+ * @start: address of the first page that the step has come by
+ * @end: end of what it has come by, exclusive
  *
- * May allocate memory, and leaves pages out if there is none.
+ * Drops what is known of pages that are gone. May allocate memory for others, and leaves
+ * those out if there is none.
  */
-void ksm_batch_ready(struct ksm_scanner *s)
+void ksm_batch_ready(struct ksm_domain *d, unsigned long start, unsigned long end)
 {
-	make_room(s->batch);
-	note_again(&s->filter, s->batch);
+	struct ksm_batch *b = d->scanner.batch;
+	struct ksm_block *block = ksm_block_find(&b->slot->blocks, b->block.base);
+
+	if (block)
+		forget_gone(d, block, start, end);
+	block = make_room(b, block);
+	if (block)
+		block->noted = d->scanner.filter.generation;
 }
 
 /*
@@ -156,8 +147,6 @@ static bool entry_settles(struct ksm_scanner *s, struct ksm_block *block, u64 en
 
 	if (item)
 		return item->state == KSM_ITEM_STABLE;
-	if (!entry)
-		return true;
 	if (!(entry & KSM_ENTRY_QUIET))
 		return false;
 	if (entry & KSM_ENTRY_UNFLUSHED) {
@@ -171,13 +160,12 @@ static bool entry_settles(struct ksm_scanner *s, struct ksm_block *block, u64 en
 
 static void settle(struct ksm_scanner *s, struct ksm_block *block)
 {
-	struct ksm_open_block *open = &s->batch->block;
-	bool settled = !open->dropped;
+	bool settled = !s->batch->block.dropped;
 	unsigned int i;
 
 	block->unflushed = false;
-	for_each_set_bit(i, open->used, KSM_BLOCK_PAGES)
-		settled &= entry_settles(s, block, open->entry[i]);
+	for (i = 0; i < block->nr; i++)
+		settled &= entry_settles(s, block, block->entry[i]);
 	block->settled = settled;
 }
 
@@ -190,13 +178,13 @@ void ksm_batch_close(struct ksm_scanner *s)
 	struct ksm_batch *b = s->batch;
 	struct ksm_open_block *open = &b->block;
 	struct ksm_block *block = ksm_block_find(&b->slot->blocks, open->base);
-	unsigned int i;
 
 	if (block && (b->nr || open->dropped || open->lost || !block->settled)) {
+		bitmap_or(open->found, open->found, ksm_block_present(block, b->step.bitmap),
+			  KSM_BLOCK_PAGES);
+		ksm_block_pack(&b->slot->blocks, block, open->found, open->entry);
 		settle(s, block);
-		ksm_block_pack(&b->slot->blocks, block, open->used, open->entry);
 		ksm_block_tidy(&b->slot->blocks, open->base);
 	}
-	for_each_set_bit(i, open->used, KSM_BLOCK_PAGES)
-		open->entry[i] = 0;
+	memset(open->entry, 0, sizeof(open->entry));
 }

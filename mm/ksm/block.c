@@ -16,8 +16,7 @@
  * powers of two. So a page of a full block takes 8.2 bytes. A page that is alone in
  * its block needs neither: its place and its entry are in the head of the block, so
  * that it takes 24 bytes and its share of the tree of blocks. Work on a block is done on
- * a copy, laid out flat, which is packed again afterwards. As most of its entries may
- * be empty, a bitmap of those that are not goes with it.
+ * a copy, laid out flat, which is packed again afterwards.
  */
 
 #include <linux/bitmap.h>
@@ -70,21 +69,19 @@ static void copy_present(const struct ksm_block *block, unsigned long *bitmap)
 
 /**
  * ksm_block_unpack() - lay out a copy of the entries of a block
- * @block: the block, or NULL for an empty one
- * @used: becomes a bitmap of the entries that there are
+ * @block: the block
  * @flat: room for KSM_BLOCK_PAGES entries, all zero
  */
-void ksm_block_unpack(const struct ksm_block *block, unsigned long *used, u64 *flat)
+void ksm_block_unpack(const struct ksm_block *block, u64 *flat)
 {
+	DECLARE_BITMAP(bitmap, KSM_BLOCK_PAGES);
+	const unsigned long *present = ksm_block_present(block, bitmap);
 	unsigned int i, from = 0;
+	unsigned long bits;
 
-	if (!block) {
-		bitmap_zero(used, KSM_BLOCK_PAGES);
-		return;
-	}
-	copy_present(block, used);
-	for_each_set_bit(i, used, KSM_BLOCK_PAGES)
-		flat[i] = block->entry[from++];
+	for (i = 0; i < KSM_BLOCK_PAGES; i += BITS_PER_LONG)
+		for (bits = present[BIT_WORD(i)]; bits; bits &= bits - 1)
+			flat[i + __ffs(bits)] = block->entry[from++];
 }
 
 /* Arrays of more than one entry are apart from the head. */
@@ -148,28 +145,38 @@ static void shrink(struct ksm_block *block)
 		resize(block, order_base_2(block->nr));
 }
 
+static void pack_entry(struct ksm_block *block, unsigned int place, u64 entry)
+{
+	if (!entry || WARN_ON_ONCE(block->nr == room_of(block)))
+		return;
+	if (block->order)
+		__set_bit(place, block->present);
+	block->place = place;
+	block->entry[block->nr++] = entry;
+}
+
 /**
  * ksm_block_pack() - put the entries back
  * @blocks: blocks of an mm
  * @block: one of them, which has room enough: see ksm_block_reserve()
- * @used: bitmap of the entries that may be other than zero
+ * @used: bitmap of the entries that may be other than zero; can be that of @block
  * @flat: KSM_BLOCK_PAGES entries
  */
 void ksm_block_pack(struct ksm_blocks *blocks, struct ksm_block *block,
 		    const unsigned long *used, const u64 *flat)
 {
-	unsigned int i;
+	unsigned int i, place;
+	unsigned long bits;
 
 	count_block(blocks, block, -1);
-	if (block->order)
-		bitmap_copy(block->present, used, KSM_BLOCK_PAGES);
 	block->nr = 0;
-	for_each_set_bit(i, used, KSM_BLOCK_PAGES) {
-		if (flat[i] && !WARN_ON_ONCE(block->nr == room_of(block))) {
-			block->place = i;
-			block->entry[block->nr++] = flat[i];
-		} else if (block->order) {
-			__clear_bit(i, block->present);
+	for (i = 0; i < KSM_BLOCK_PAGES; i += BITS_PER_LONG) {
+		bits = used[BIT_WORD(i)];
+		if (block->order)
+			block->present[BIT_WORD(i)] = 0;
+		for (; bits; bits &= bits - 1) {
+			place = i + __ffs(bits);
+			pack_entry(block, place, flat[place]);
 		}
 	}
 	shrink(block);

@@ -68,7 +68,7 @@ struct ksm_blocks {
 void ksm_block_slab_init(void);
 const unsigned long *ksm_block_present(const struct ksm_block *block,
 				       unsigned long *bitmap);
-void ksm_block_unpack(const struct ksm_block *block, unsigned long *used, u64 *flat);
+void ksm_block_unpack(const struct ksm_block *block, u64 *flat);
 void ksm_block_pack(struct ksm_blocks *blocks, struct ksm_block *block,
 		    const unsigned long *used, const u64 *flat);
 struct ksm_block *ksm_block_find(struct ksm_blocks *blocks, unsigned long address);

@@ -576,7 +576,7 @@ static enum verdict visit_waiting(struct ksm_domain *d, struct ksm_candidate *c,
 /*
  * Unchanged, and in no tree. The filter tells when there is reason to look a quiet page
  * up again. One that could not be merged before has its twin look for it, too. And each
- * page is looked up when it has its turn, for a KSM page that was missed.
+ * page that has its turn is looked up if there is anything with its key: it was missed.
  */
 static enum verdict visit_sum(struct ksm_domain *d, struct ksm_candidate *c, u64 entry)
 {
@@ -585,7 +585,8 @@ static enum verdict visit_sum(struct ksm_domain *d, struct ksm_candidate *c, u64
 	if (!quiet && FIELD_GET(KSM_ENTRY_VAIN, entry))
 		return look_up_again(d, c);
 	c->wanted = is_wanted(d, c);
-	if (quiet && !c->wanted && !wants_zero_page(d, c) && !d->scanner.batch->block.turn)
+	if (quiet && !c->wanted && !wants_zero_page(d, c) &&
+	    !(d->scanner.batch->block.turn && ksm_index_has_key(&d->index, &c->key)))
 		return QUIET;
 	return look_up(d, c);
 }

@@ -65,6 +65,7 @@ static void batch_begin(struct ksm_batch *b, struct ksm_mm_slot *slot,
 	b->slot = slot;
 	b->nr = 0;
 	b->step.swept = address;
+	b->step.blocks = (struct xa_state)__XA_STATE(&slot->blocks.tree, 0, 0, 0);
 	b->step.tables = 0;
 	b->step.skipped = 0;
 	b->step.cost = 0;
@@ -240,8 +241,7 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 	ksm_hold_release(&b->step.hold);
 
 	if (b->block.base != KSM_NO_BLOCK) {
-		ksm_batch_forget(d, b->step.swept, s->address);
-		ksm_batch_ready(s);
+		ksm_batch_ready(d, b->step.swept, s->address);
 	} else if (!withdrawn && forget_missed(d, ended ? ULONG_MAX : s->address) && ended) {
 		leave_slot(d, false);
 	}

@@ -64,7 +64,6 @@ struct ksm_candidate {
  * struct ksm_open_block - a block that is being worked on
  * @base: address of its first page, KSM_NO_BLOCK if there is none
  * @entry: its entries, laid out; those that the block has are out of date
- * @used: which of them may be other than zero
  * @found: which pages have something to know of
  * @lost: some entries were dropped, as their pages are gone
  * @turn: it has its turn
@@ -73,7 +72,6 @@ struct ksm_candidate {
 struct ksm_open_block {
 	unsigned long base;
 	u64 entry[KSM_BLOCK_PAGES];
-	DECLARE_BITMAP(used, KSM_BLOCK_PAGES);
 	DECLARE_BITMAP(found, KSM_BLOCK_PAGES);
 	bool lost;
 	bool turn;
@@ -87,6 +85,7 @@ struct ksm_open_block {
  * struct ksm_step - how far a step of the scan has got
  * @hold: what is locked meanwhile
  * @swept: everything before this address has been seen to
+ * @blocks: where in the slot's blocks it is
  * @bitmap: room for that of a block that has none
  * @tables: page tables that it came by
  * @skipped: pages that need not be looked at, since nobody accessed them
@@ -97,6 +96,7 @@ struct ksm_open_block {
 struct ksm_step {
 	struct ksm_hold hold;
 	unsigned long swept;
+	struct xa_state blocks;
 	DECLARE_BITMAP(bitmap, KSM_BLOCK_PAGES);
 	unsigned int tables;
 	unsigned int skipped;
@@ -137,8 +137,7 @@ void ksm_batch_open(struct ksm_scanner *s, unsigned long address);
 void ksm_batch_add(struct ksm_scanner *s, unsigned long address, struct page *page,
 		   bool unread);
 void ksm_batch_skip(struct ksm_batch *b, unsigned long address);
-void ksm_batch_forget(struct ksm_domain *d, unsigned long start, unsigned long end);
-void ksm_batch_ready(struct ksm_scanner *s);
+void ksm_batch_ready(struct ksm_domain *d, unsigned long start, unsigned long end);
 void ksm_batch_close(struct ksm_scanner *s);
 
 /* select.c */

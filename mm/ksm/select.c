@@ -19,7 +19,9 @@
 #include "scan.h"
 
 /* Page tables that a step comes by before the lock is let go. */
-#define KSM_TABLES_PER_STEP	64
+#define KSM_TABLES_PER_STEP	128
+/* Page tables after which it is seen whether somebody waits for the lock. */
+#define KSM_TABLES_PER_LOOK	4
 /* Pages after which it is seen whether somebody waits for the lock. */
 #define KSM_PAGES_PER_LOOK	32
 
@@ -149,7 +151,8 @@ static enum choice select_item(struct ksm_domain *d, const struct ksm_table *t,
 {
 	bool young = clear_young(d, t, address, pte);
 
-	if (item->state == KSM_ITEM_STABLE && (!young || maps_node(t, address, pte, item->node)))
+	if (item->state == KSM_ITEM_STABLE &&
+	    ((!young && !d->scanner.batch->block.turn) || maps_node(t, address, pte, item->node)))
 		return PAGE_SKIP;
 	return PAGE_READ;
 }
@@ -170,13 +173,12 @@ static enum choice select_known(struct ksm_domain *d, const struct ksm_table *t,
 		return PAGE_SKIP;
 	if (!READ_ONCE(d->smart_scan))
 		return PAGE_READ;
-	if (!entry || d->scanner.batch->block.turn) {
-		clear_young(d, t, address, pte);
-		return PAGE_READ;
-	}
-	if (entry & KSM_ENTRY_SUM)
+	if (item)
+		return select_item(d, t, address, pte, item);
+	if (entry && !d->scanner.batch->block.turn)
 		return select_sum(d, t, address, pte, entry);
-	return select_item(d, t, address, pte, item);
+	clear_young(d, t, address, pte);
+	return PAGE_READ;
 }
 
 /* An entry that maps something: is the page to be looked at, or to be skipped? */
@@ -264,6 +266,22 @@ static bool visit_table(struct ksm_table *t, void *private)
 	return b->block.base == KSM_NO_BLOCK;
 }
 
+/* Most often it is the one after that which was found before. */
+static struct ksm_block *find_block(struct ksm_step *step, unsigned long nr)
+{
+	struct ksm_block *block;
+
+	rcu_read_lock();
+	if (step->tables && step->blocks.xa_index + 1 == nr) {
+		block = xas_next(&step->blocks);
+	} else {
+		xas_set(&step->blocks, nr);
+		block = xas_load(&step->blocks);
+	}
+	rcu_read_unlock();
+	return block;
+}
+
 /*
  * May something be known of pages between @swept and here? They are gone, and what is
  * known is to be dropped before the step goes on. As to the block that @swept is in, any
@@ -277,14 +295,28 @@ static bool knows_before(struct ksm_batch *b, const struct ksm_table *t,
 	unsigned long end = (t->start - base) >> PAGE_SHIFT;
 	unsigned long nr = b->step.swept >> KSM_BLOCK_SHIFT;
 
-	if (b->step.swept == t->start)
-		return false;
 	if (block && end &&
 	    find_next_bit(ksm_block_present(block, b->step.bitmap), end,
 			  from >> PAGE_SHIFT) < end)
 		return true;
 	return b->step.swept < base &&
 	       xa_find(&b->slot->blocks.tree, &nr, (base >> KSM_BLOCK_SHIFT) - 1, XA_PRESENT);
+}
+
+/* In a new generation, the filter has to learn what is known. */
+static void note_again(struct ksm_filter *filter, struct ksm_block *block)
+{
+	struct ksm_rmap_item *item;
+	unsigned int i;
+
+	for (i = 0; i < block->nr; i++) {
+		item = ksm_entry_item(block->entry[i]);
+		if (!item)
+			ksm_filter_note_again(filter, ksm_entry_sum(block->entry[i]));
+		else if (item->state != KSM_ITEM_STABLE)
+			ksm_filter_note_again(filter, item->key.checksum);
+	}
+	block->noted = filter->generation;
 }
 
 /* Is there a checksum in a block that the filter wants? */
@@ -304,7 +336,7 @@ static bool is_at_rest(const struct ksm_scanner *s, const struct ksm_block *bloc
 {
 	const struct ksm_filter *filter = &s->filter;
 
-	return block->settled && block->noted == filter->generation &&
+	return block->settled &&
 	       !(block->unflushed && (s8)(s->passes - block->due) >= 0) &&
 	       (!ksm_filter_wants_any(filter) || !is_wanted(filter, block));
 }
@@ -317,8 +349,10 @@ static bool needs_nothing(struct ksm_domain *d, const struct ksm_table *t,
 
 	return READ_ONCE(d->smart_scan) && !mm_has_notifiers(t->vma->vm_mm) &&
 	       !ksm_has_turn(s, t->start) && is_at_rest(s, block) &&
-	       ksm_table_unchanged(t, ksm_block_present(block, s->batch->step.bitmap),
-				   s->pages_moved);
+	       (block->order || s->pages_moved ?
+		ksm_table_unchanged(t, ksm_block_present(block, s->batch->step.bitmap),
+				    s->pages_moved) :
+		ksm_page_unchanged(t, block->place));
 }
 
 /* How many entries of its block are in a page table. */
@@ -345,15 +379,17 @@ static enum ksm_walk_action test_table(struct ksm_table *t, void *private)
 	unsigned int known;
 
 	if (ksm_step_is_over(b) || step->tables == KSM_TABLES_PER_STEP ||
-	    (step->tables && ksm_hold_contended(&step->hold)))
+	    (step->tables % KSM_TABLES_PER_LOOK == 1 && ksm_hold_contended(&step->hold)))
 		return KSM_WALK_STOP;
 	/* Another VMA has a part of the block that has been opened. */
 	if (b->block.base != KSM_NO_BLOCK)
 		return KSM_WALK_VISIT;
-	block = ksm_block_find(&b->slot->blocks, t->start);
-	if (knows_before(b, t, block))
+	block = find_block(step, t->start >> KSM_BLOCK_SHIFT);
+	if (step->swept != t->start && knows_before(b, t, block))
 		return KSM_WALK_STOP;
 	step->tables++;
+	if (block && block->noted != d->scanner.filter.generation)
+		note_again(&d->scanner.filter, block);
 	if (!block || !needs_nothing(d, t, block)) {
 		step->cost++;
 		return KSM_WALK_VISIT;

@@ -165,7 +165,8 @@ static unsigned int forget_block(struct ksm_domain *d, struct ksm_mm_slot *slot,
 				 unsigned long start, unsigned long end,
 				 enum ksm_folio_lock lock)
 {
-	DECLARE_BITMAP(used, KSM_BLOCK_PAGES);
+	DECLARE_BITMAP(bitmap, KSM_BLOCK_PAGES);
+	const unsigned long *present = ksm_block_present(block, bitmap);
 	unsigned int from = 0, to = KSM_BLOCK_PAGES, cost = 1;
 	u64 *flat = d->scanner.scratch;
 
@@ -173,12 +174,12 @@ static unsigned int forget_block(struct ksm_domain *d, struct ksm_mm_slot *slot,
 		from = (start - base) >> PAGE_SHIFT;
 	if (end - base < to * PAGE_SIZE)
 		to = (end - base) >> PAGE_SHIFT;
-	ksm_block_unpack(block, used, flat);
-	for_each_set_bit_from(from, used, to) {
+	ksm_block_unpack(block, flat);
+	for_each_set_bit_from(from, present, to) {
 		cost += ksm_entry_item(flat[from]) ? KSM_SKIPS_PER_PAGE : 1;
 		ksm_slot_forget_page(d, slot, &flat[from], lock);
 	}
-	ksm_block_pack(&slot->blocks, block, used, flat);
+	ksm_block_pack(&slot->blocks, block, present, flat);
 	memset(flat, 0, KSM_BLOCK_PAGES * sizeof(*flat));
 	ksm_block_tidy(&slot->blocks, base);
 	return cost;

@@ -50,6 +50,7 @@ static bool visit_table(struct ksm_walk *w)
 	pte_t *start;
 	bool go_on;
 
+	cond_resched();
 	ptl = pmd_trans_huge_lock(t->pmd, t->vma);
 	if (ptl) {
 		__acquire(ptl); /* sparse does not see it */
@@ -74,7 +75,6 @@ static bool walk_block(struct ksm_walk *w)
 {
 	enum ksm_walk_action action = KSM_WALK_VISIT;
 
-	cond_resched();
 	if (w->ops->test)
 		action = w->ops->test(&w->table, w->private);
 	if (action == KSM_WALK_STOP)
@@ -237,21 +237,46 @@ bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *kno
 {
 	unsigned int from = (table->start & ~KSM_BLOCK_MASK) >> PAGE_SHIFT;
 	unsigned int to = from + ((table->end - table->start) >> PAGE_SHIFT);
-	unsigned int i = round_down(from, BITS_PER_LONG);
 	pte_t *start = pte_offset_map(table->pmd, table->start);
-	unsigned long bits, mask;
+	unsigned long bits, none, mask, unknown = others ? ~0UL : 0;
+	unsigned int i;
 
 	if (!start)
 		return false;
-	for (; i < to; i += BITS_PER_LONG) {
+	for (i = round_down(from, BITS_PER_LONG); i < to; i += BITS_PER_LONG) {
 		bits = known[BIT_WORD(i)];
+		none = ~bits & unknown;
+		if (!(bits | none))
+			continue;
 		mask = GENMASK(min(to - i, BITS_PER_LONG) - 1, max(from, i) - i);
-		if (!ptes_unchanged(start - from + i, bits & mask,
-				    others ? ~bits & mask : 0))
+		if (!ptes_unchanged(start - from + i, bits & mask, none & mask))
 			break;
 	}
 	pte_unmap(start);
 	return i >= to;
+}
+
+/**
+ * ksm_page_unchanged() - ksm_table_unchanged() where only one page is known
+ * @table: page table, which need not be locked; within one block
+ * @place: number of the page in the block
+ *
+ * Return: whether that is still there and was not accessed, or is not in this table.
+ */
+bool ksm_page_unchanged(const struct ksm_table *table, unsigned int place)
+{
+	unsigned long address = (table->start & KSM_BLOCK_MASK) + place * PAGE_SIZE;
+	bool unchanged;
+	pte_t *ptep;
+
+	if (address < table->start || address >= table->end)
+		return true;
+	ptep = pte_offset_map(table->pmd, address);
+	if (!ptep)
+		return false;
+	unchanged = pte_unchanged(ptep);
+	pte_unmap(ptep);
+	return unchanged;
 }
 
 /**

@@ -53,6 +53,7 @@ struct page *ksm_table_page(const struct ksm_table *table,
 			    unsigned long address, pte_t pte);
 bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *known,
 			 bool others);
+bool ksm_page_unchanged(const struct ksm_table *table, unsigned int place);
 unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
 			     unsigned long end, const struct ksm_walk_ops *ops,
 			     void *private);

@@ -286,7 +286,7 @@ inline find(f)
 			assert(!mine || (folio[f].mapping == OURS && kpfn == f && \
 					 home == f && node))
 
-/* retire_node(), for a node whose items have all gone. */
+/* unlock_node(), for a node whose items have all gone. */
 #ifdef KEEP_MAPPING
 #define RETIRE(f)	node = false; HOME_LEAVES(f)
 #else

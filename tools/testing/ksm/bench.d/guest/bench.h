@@ -98,6 +98,13 @@ int measure_begin(int smart);
 bool measure_smart(void);
 
 /**
+ * measure_period() - after how many passes does ksmd do the same again?
+ *
+ * Return: the number of passes.
+ */
+int measure_period(void);
+
+/**
  * measure_pass() - let ksmd make exactly one pass
  * @pass: filled in
  */

@@ -25,7 +25,6 @@
  * times; from the 14th pass on it looks at it in one pass of nine.
  */
 #define SMART_SETTLE_PASSES	14
-#define SMART_PERIOD		9
 
 /* Merging has ended when so many passes have merged nothing more. */
 #define QUIET_PASSES		3
@@ -33,11 +32,10 @@
 
 /*
  * The steady state is the mean of some periods: of the fewest that take so much
- * time of a processor, and of at most 32. With smart_scan that makes 288 passes, in
- * which ours reads everything three times.
+ * time of a processor, or so many passes.
  */
 #define STEADY_NS		1000000000LL
-#define MAX_PERIODS		32
+#define STEADY_PASSES		288
 
 static const char *case_name;
 
@@ -124,11 +122,11 @@ static int settle(char name, struct offer *offer)
 
 static int steady(char name, struct offer *offer)
 {
-	int period = measure_smart() ? SMART_PERIOD : 2, nr = 0;
+	int period = measure_period(), nr = 0;
 	struct pass sum = { 0 }, pass;
 	int err;
 
-	while (nr % period || (sum.cpu < STEADY_NS && nr < period * MAX_PERIODS)) {
+	while (nr % period || (sum.cpu < STEADY_NS && nr < STEADY_PASSES)) {
 		workload_use(name, offer);
 		err = measure_pass(&pass);
 		if (err)
