@@ -137,8 +137,8 @@ void ksm_batch_ready(struct ksm_domain *d, unsigned long start, unsigned long en
 }
 
 /*
- * Shared, or quiet: nothing is to be done unless the page is accessed, or wanted, or to be
- * read once more. If the latter, the block is due then.
+ * Shared, or quiet: nothing is to be done unless the page is accessed, or may have a twin, or is
+ * to be read once more. If the latter, the block is due then.
  */
 static bool entry_settles(struct ksm_scanner *s, struct ksm_block *block, u64 entry)
 {

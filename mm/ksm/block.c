@@ -6,7 +6,7 @@
  *
  *	63            16 15   13     12      11   9     8   7    1   0
  *	+---------------+-------+-----------+------+-------+------+---+
- *	|   checksum    |   0   | unflushed | vain | quiet | read | 1 |
+ *	|   checksum    |   0   | unflushed | tries| quiet | read | 1 |
  *	+---------------+-------+-----------+------+-------+------+---+
  *	|                  address of an rmap_item                | 0 |
  *	+---------------------------------------------------------+---+
@@ -59,14 +59,6 @@ const unsigned long *ksm_block_present(const struct ksm_block *block,
 	return bitmap;
 }
 
-static void copy_present(const struct ksm_block *block, unsigned long *bitmap)
-{
-	const unsigned long *present = ksm_block_present(block, bitmap);
-
-	if (present != bitmap)
-		bitmap_copy(bitmap, present, KSM_BLOCK_PAGES);
-}
-
 /**
  * ksm_block_unpack() - lay out a copy of the entries of a block
  * @block: the block
@@ -115,7 +107,10 @@ static bool resize(struct ksm_block *block, unsigned int order)
 		return false;
 	}
 	memcpy(entry, block->entry, block->nr * sizeof(*entry));
-	copy_present(block, present);
+	if (block->order)
+		bitmap_copy(present, block->present, KSM_BLOCK_PAGES);
+	else
+		ksm_block_present(block, present);
 	free_arrays(block);
 	block->entry = entry;
 	block->present = present;

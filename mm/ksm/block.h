@@ -13,14 +13,14 @@ struct ksm_rmap_item;
  * An entry: see block.c. It is 0, or a pointer to an rmap_item, or has KSM_ENTRY_SUM
  * and the checksum of the page. Then KSM_ENTRY_QUIET says that it has not changed, and
  * that it has no twin; KSM_ENTRY_READ is the pass in which it was read last, as far as
- * the bits go; and KSM_ENTRY_VAIN counts how often it was read then for nothing.
+ * the bits go; and KSM_ENTRY_TRIES counts how often it was read then for nothing.
  * KSM_ENTRY_UNFLUSHED says that it was read before the TLB was flushed: it may have been
  * written since through an old TLB entry, and is to be read once more.
  */
 #define KSM_ENTRY_SUM		BIT_ULL(0)
 #define KSM_ENTRY_READ		GENMASK_ULL(7, 1)
 #define KSM_ENTRY_QUIET		BIT_ULL(8)
-#define KSM_ENTRY_VAIN		GENMASK_ULL(11, 9)
+#define KSM_ENTRY_TRIES		GENMASK_ULL(11, 9)
 #define KSM_ENTRY_UNFLUSHED	BIT_ULL(12)
 
 #define KSM_BLOCK_PAGES		512

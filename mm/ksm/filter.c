@@ -40,7 +40,7 @@
  * the more pages have a twin, the fewer are left that could be looked up in vain: at
  * worst, 2 % of all.
  */
-#define WANTED_SHARE	4
+#define TWINS_SHARE	4
 
 static long set_bytes(const struct ksm_set *set)
 {
@@ -111,7 +111,7 @@ static void set_add(struct ksm_set *set, u64 checksum)
  * @checksum: of the page
  *
  * To be called when a page is met first, and whenever its checksum has changed. If
- * another page has the same, ksm_filter_wants() tells it to both, in the rest of this
+ * another page has the same, ksm_filter_has_twin() tells it to both, in the rest of this
  * pass and in the next one.
  */
 void ksm_filter_note(struct ksm_filter *filter, u64 checksum)
@@ -144,20 +144,20 @@ void ksm_filter_note_again(struct ksm_filter *filter, u64 checksum)
  */
 void ksm_filter_mark(struct ksm_filter *filter, u64 checksum)
 {
-	set_add(&filter->wanted, checksum);
+	set_add(&filter->twins, checksum);
 }
 
 /**
- * ksm_filter_wants() - may another page have this checksum?
+ * ksm_filter_has_twin() - may another page have this checksum?
  * @filter: filter
  * @checksum: of a page that is known
  *
  * Return: whether that turned out in this pass or in the last one.
  */
-bool ksm_filter_wants(const struct ksm_filter *filter, u64 checksum)
+bool ksm_filter_has_twin(const struct ksm_filter *filter, u64 checksum)
 {
-	return set_has(&filter->wanted, checksum) ||
-	       set_has(&filter->wanted_before, checksum);
+	return set_has(&filter->twins, checksum) ||
+	       set_has(&filter->twins_before, checksum);
 }
 
 /*
@@ -168,7 +168,7 @@ static bool needs_renewal(const struct ksm_filter *filter, unsigned long pages)
 {
 	unsigned long room = room_of(&filter->seen);
 
-	return !filter->wanted_before.word || filter->seen.nr > room / 4 * 3 ||
+	return !filter->twins_before.word || filter->seen.nr > room / 4 * 3 ||
 	       pages > room ||
 	       room / 4 > SPARE * pages + MIN_WORDS * KEYS_PER_WORD;
 }
@@ -188,9 +188,9 @@ void ksm_filter_next(struct ksm_filter *filter, unsigned long pages, bool renew)
 {
 	struct ksm_set seen;
 
-	set_free(filter, &filter->wanted_before);
-	filter->wanted_before = filter->wanted;
-	filter->wanted = set_alloc(filter, pages / WANTED_SHARE);
+	set_free(filter, &filter->twins_before);
+	filter->twins_before = filter->twins;
+	filter->twins = set_alloc(filter, pages / TWINS_SHARE);
 	set_free(filter, &filter->past);
 	if (!renew && !needs_renewal(filter, pages))
 		return;
@@ -210,6 +210,6 @@ void ksm_filter_clear(struct ksm_filter *filter)
 {
 	set_free(filter, &filter->seen);
 	set_free(filter, &filter->past);
-	set_free(filter, &filter->wanted);
-	set_free(filter, &filter->wanted_before);
+	set_free(filter, &filter->twins);
+	set_free(filter, &filter->twins_before);
 }

@@ -20,16 +20,16 @@ struct ksm_set {
  * struct ksm_filter - which checksums were seen more than once
  * @seen: those of all pages that are known, and of some that have changed or gone
  * @past: what was seen before this generation, while a pass begins it
- * @wanted: those that turned out in this pass to be seen twice
- * @wanted_before: in the pass before
+ * @twins: those that turned out in this pass to be seen twice
+ * @twins_before: in the pass before
  * @generation: counts how often @seen was begun anew
  * @bytes: memory that the sets take
  */
 struct ksm_filter {
 	struct ksm_set seen;
 	struct ksm_set past;
-	struct ksm_set wanted;
-	struct ksm_set wanted_before;
+	struct ksm_set twins;
+	struct ksm_set twins_before;
 	u8 generation;
 	unsigned long bytes;
 };
@@ -37,19 +37,19 @@ struct ksm_filter {
 void ksm_filter_note(struct ksm_filter *filter, u64 checksum);
 void ksm_filter_note_again(struct ksm_filter *filter, u64 checksum);
 void ksm_filter_mark(struct ksm_filter *filter, u64 checksum);
-bool ksm_filter_wants(const struct ksm_filter *filter, u64 checksum);
+bool ksm_filter_has_twin(const struct ksm_filter *filter, u64 checksum);
 void ksm_filter_next(struct ksm_filter *filter, unsigned long pages, bool renew);
 void ksm_filter_clear(struct ksm_filter *filter);
 
 /**
- * ksm_filter_wants_any() - may any two pages have the same checksum?
+ * ksm_filter_has_twins() - may any two pages have the same checksum?
  * @filter: filter
  *
- * Return: whether ksm_filter_wants() could be true of any.
+ * Return: whether ksm_filter_has_twin() could be true of any.
  */
-static inline bool ksm_filter_wants_any(const struct ksm_filter *filter)
+static inline bool ksm_filter_has_twins(const struct ksm_filter *filter)
 {
-	return filter->wanted.nr || filter->wanted_before.nr;
+	return filter->twins.nr || filter->twins_before.nr;
 }
 
 #endif /* __MM_KSM_FILTER_H */

@@ -660,33 +660,29 @@ bool ksm_index_has_key(struct ksm_index *index, const struct ksm_key *key)
 }
 
 /**
- * ksm_index_is_alone() - does an item have its key for itself?
+ * ksm_index_is_unique() - does an item have its key for itself?
  * @index: the index
  * @item: unstable item
  *
  * Return: whether there is nothing else with this key.
  */
-bool ksm_index_is_alone(struct ksm_index *index, struct ksm_rmap_item *item)
+bool ksm_index_is_unique(struct ksm_index *index, struct ksm_rmap_item *item)
 {
 	return !find_stable(index, &item->key) &&
 	       find_unstable(index, &item->key) == &item->rb &&
 	       !rb_next_match(&item->key, &item->rb, unstable_cmp);
 }
 
-/* Can this page of an item be a twin of that one? */
-static bool is_twin(const struct ksm_key *key, struct page *page,
-		    struct page *twin_page)
+/*
+ * Can this page of an item be merged with that one? Of two pages in one huge page, which is
+ * to be split, both are held by the caller.
+ */
+static bool is_twin(const struct ksm_key *key, struct page *page, struct page *twin_page)
 {
-	if (key->nid != NUMA_NO_NODE && page_to_nid(twin_page) != key->nid)
-		return false;
-	return ksm_same_bytes(page, twin_page);
-}
-
-/* Of two pages in one huge page, which is to be split, both are held by the caller. */
-static bool can_be_had(struct page *page, struct page *twin_page)
-{
-	return page_folio(page) == page_folio(twin_page) ||
-	       !ksm_folio_held(page_folio(twin_page));
+	return (key->nid == NUMA_NO_NODE || page_to_nid(twin_page) == key->nid) &&
+	       (page_folio(page) == page_folio(twin_page) ||
+		!ksm_folio_held(page_folio(twin_page))) &&
+	       ksm_same_bytes(page, twin_page);
 }
 
 /**
@@ -721,8 +717,7 @@ struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 			put_page(found);
 			return ERR_PTR(-EEXIST);
 		}
-		if (found && is_twin(key, page, found) &&
-		    can_be_had(page, found)) {
+		if (found && is_twin(key, page, found)) {
 			*twin_page = found;
 			return twin;
 		}

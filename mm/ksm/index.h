@@ -182,7 +182,7 @@ void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item);
 void ksm_index_del_item(struct ksm_index *index, struct ksm_rmap_item *item);
 void ksm_index_expect(const struct ksm_index *index, u64 checksum, bool soon);
 bool ksm_index_has_key(struct ksm_index *index, const struct ksm_key *key);
-bool ksm_index_is_alone(struct ksm_index *index, struct ksm_rmap_item *item);
+bool ksm_index_is_unique(struct ksm_index *index, struct ksm_rmap_item *item);
 int ksm_index_free_item(struct ksm_index *index, struct ksm_rmap_item *item,
 			enum ksm_folio_lock lock);
 struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,

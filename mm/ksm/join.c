@@ -96,12 +96,6 @@ static int enter_node(struct ksm_index *index, struct vm_area_struct *vma,
 	return 0;
 }
 
-static void leave_node(struct ksm_index *index, const struct ksm_merge *m)
-{
-	ksm_index_detach(index, m->item);
-	m->item->place = m->address >> PAGE_SHIFT;
-}
-
 /*
  * Lock the page, alone in its folio, then the KSM page. If somebody holds the page, its
  * entry need not be taken out to find that out.
@@ -123,8 +117,10 @@ static int begin_merge(struct ksm_index *index, struct vm_area_struct *vma,
 
 static void end_merge(struct ksm_index *index, struct ksm_merge *m)
 {
-	if (m->err && m->node)
-		leave_node(index, m);
+	if (m->err && m->node) {
+		ksm_index_detach(index, m->item);
+		m->item->place = m->address >> PAGE_SHIFT;
+	}
 	folio_unlock(page_folio(m->page));
 }
 

@@ -4,8 +4,8 @@
 /*
  * Memory deduplication: the map, the types, the locks.
  *
- * The rooms, in the order in which a page passes through them. A room calls the
- * rooms that stand below it here, never one above. What a room offers to others is
+ * The files, in the order in which a page passes through them. A file calls the
+ * files that stand below it here, never one above. What a file offers to others is
  * in its own header.
  *
  *	sysfs.c		knobs and counters in /sys/kernel/mm/ksm
@@ -48,7 +48,7 @@
  *			be looked at
  *	quiet		unchanged, and without a twin: a page in no tree
  *	to rest		not to be looked at for some passes, after having been read,
- *			tried, or merged in vain
+ *			tried, or merged for nothing
  *	pass		one walk over all that is offered
  *	turn		of a block: the pass in which all its pages are read
  *

@@ -148,12 +148,12 @@ static int unmerge_mm(struct mm_struct *mm)
 static int forget_mm(struct ksm_domain *d, struct ksm_mm_slot *slot)
 {
 	unsigned long address = 0;
-	unsigned int budget;
+	unsigned int cost;
 
 	for (;;) {
-		budget = KSM_BLOCK_PAGES * KSM_SKIPS_PER_PAGE;
-		address = ksm_slot_forget(d, slot, address, ULONG_MAX, KSM_FOLIO_LOCK,
-					  &budget);
+		cost = 0;
+		address = ksm_slot_forget(d, slot, address, ULONG_MAX, KSM_FOLIO_LOCK, &cost,
+					  KSM_BLOCK_PAGES * KSM_SKIPS_PER_PAGE);
 		if (address == ULONG_MAX)
 			return 0;
 		/* The freezer sends one, too. */

@@ -86,16 +86,16 @@ static void set_entry(struct ksm_domain *d, const struct ksm_candidate *c, u64 v
 }
 
 /* It was tried, or read, one more time in vain. */
-static unsigned int one_more(unsigned int vain)
+static unsigned int one_more(unsigned int tries)
 {
-	return min_t(unsigned int, vain + 1, FIELD_MAX(KSM_ENTRY_VAIN));
+	return min_t(unsigned int, tries + 1, FIELD_MAX(KSM_ENTRY_TRIES));
 }
 
-static u64 sum_entry(struct ksm_domain *d, const struct ksm_candidate *c, unsigned int vain)
+static u64 sum_entry(struct ksm_domain *d, const struct ksm_candidate *c, unsigned int tries)
 {
 	return ksm_sum_entry(c->key.checksum) | (c->unflushed ? KSM_ENTRY_UNFLUSHED : 0) |
 	       FIELD_PREP(KSM_ENTRY_READ, d->scanner.passes) |
-	       FIELD_PREP(KSM_ENTRY_VAIN, vain);
+	       FIELD_PREP(KSM_ENTRY_TRIES, tries);
 }
 
 /*
@@ -112,11 +112,11 @@ static void conclude(struct ksm_domain *d, struct ksm_candidate *c, enum verdict
 		set_entry(d, c, sum_entry(d, c, 0));
 		break;
 	case QUIET:
-		set_entry(d, c, sum_entry(d, c, c->vain) | KSM_ENTRY_QUIET);
+		set_entry(d, c, sum_entry(d, c, c->tries) | KSM_ENTRY_QUIET);
 		break;
 	case RETRY:
 		ksm_filter_mark(filter, c->key.checksum);
-		set_entry(d, c, sum_entry(d, c, c->unread ? one_more(c->vain) : c->vain));
+		set_entry(d, c, sum_entry(d, c, c->unread ? one_more(c->tries) : c->tries));
 		break;
 	case ITEM:
 		set_entry(d, c, ksm_item_entry(c->item));
@@ -336,7 +336,7 @@ static enum verdict wait_for_twin(struct ksm_domain *d, struct ksm_candidate *c)
 
 	if (others)
 		ksm_filter_mark(&d->scanner.filter, c->key.checksum);
-	if (!others && !c->wanted)
+	if (!others && !c->has_twin)
 		return wants_zero_page(d, c) ? RETRY : QUIET;
 	c->item = new_item(d, c);
 	if (!c->item)
@@ -437,7 +437,7 @@ static bool is_held(struct ksm_domain *d, const struct ksm_candidate *c)
 
 	if (!ksm_folio_held(page_folio(c->page)))
 		return false;
-	if (s->drained || c->vain > 1)
+	if (s->drained || c->tries > 1)
 		return true;
 	lru_add_drain_all();
 	s->drained = true;
@@ -541,16 +541,11 @@ static void finish_merges(struct ksm_domain *d, struct ksm_batch *b)
 	folios_put(&gone);
 }
 
-static bool is_wanted(struct ksm_domain *d, const struct ksm_candidate *c)
-{
-	return ksm_filter_wants(&d->scanner.filter, c->key.checksum);
-}
-
 /* After a rest. A twin that was looked up meanwhile is in no tree: have it come again. */
 static enum verdict look_up_again(struct ksm_domain *d, struct ksm_candidate *c)
 {
 	ksm_filter_mark(&d->scanner.filter, c->key.checksum);
-	c->wanted = true;
+	c->has_twin = true;
 	return look_up(d, c);
 }
 
@@ -561,15 +556,15 @@ static enum verdict look_up_again(struct ksm_domain *d, struct ksm_candidate *c)
 static enum verdict visit_waiting(struct ksm_domain *d, struct ksm_candidate *c,
 				  struct ksm_rmap_item *item)
 {
-	bool alone = item->key.nid == c->key.nid && !wants_zero_page(d, c) &&
-		     ksm_index_is_alone(&d->index, item);
+	bool unique = item->key.nid == c->key.nid && !wants_zero_page(d, c) &&
+		     ksm_index_is_unique(&d->index, item);
 
-	if (alone && is_wanted(d, c))
+	if (unique && ksm_filter_has_twin(&d->scanner.filter, c->key.checksum))
 		return KEEP;
 	drop_item(d, c);
-	if (alone)
+	if (unique)
 		return QUIET;
-	c->wanted = true;
+	c->has_twin = true;
 	return look_up(d, c);
 }
 
@@ -582,10 +577,10 @@ static enum verdict visit_sum(struct ksm_domain *d, struct ksm_candidate *c, u64
 {
 	bool quiet = entry & KSM_ENTRY_QUIET;
 
-	if (!quiet && FIELD_GET(KSM_ENTRY_VAIN, entry))
+	if (!quiet && FIELD_GET(KSM_ENTRY_TRIES, entry))
 		return look_up_again(d, c);
-	c->wanted = is_wanted(d, c);
-	if (quiet && !c->wanted && !wants_zero_page(d, c) &&
+	c->has_twin = ksm_filter_has_twin(&d->scanner.filter, c->key.checksum);
+	if (quiet && !c->has_twin && !wants_zero_page(d, c) &&
 	    !(d->scanner.batch->block.turn && ksm_index_has_key(&d->index, &c->key)))
 		return QUIET;
 	return look_up(d, c);
@@ -663,9 +658,9 @@ static enum verdict visit_unshared(struct ksm_domain *d, struct ksm_candidate *c
 		return visit_item(d, c, item);
 	if (!entry || ksm_entry_sum(entry) != c->key.checksum)
 		return CHANGED;
-	c->vain = FIELD_GET(KSM_ENTRY_VAIN, entry);
+	c->tries = FIELD_GET(KSM_ENTRY_TRIES, entry);
 	if (!c->unread)
-		c->vain = one_more(c->vain);
+		c->tries = one_more(c->tries);
 	return visit_sum(d, c, entry);
 }
 

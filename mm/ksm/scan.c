@@ -140,7 +140,7 @@ static bool walk_mm(struct ksm_domain *d, struct mm_struct *mm)
  */
 static void flush_young(struct ksm_mm_slot *slot)
 {
-	unsigned long soon = jiffies + KSM_FLUSH_BURST * KSM_FLUSH_PAUSE;
+	unsigned long soon = jiffies + (KSM_FLUSH_BURST - 1) * KSM_FLUSH_PAUSE;
 
 	if (!slot->unflushed || time_after(slot->next_flush, soon))
 		return;
@@ -186,25 +186,16 @@ static bool is_withdrawn(const struct ksm_scanner *s, struct ksm_mm_slot *slot)
 	return !s->offered && xa_empty(&slot->blocks.tree) && !ksm_offers_something(slot->slot.mm);
 }
 
-/* As far as the step may go. Returns how far it got. */
-static unsigned long forget(struct ksm_domain *d, unsigned long start, unsigned long end,
-			    enum ksm_folio_lock lock)
-{
-	struct ksm_step *step = &d->scanner.batch->step;
-	unsigned int budget = step->budget;
-
-	start = ksm_slot_forget(d, d->scanner.batch->slot, start, end, lock, &budget);
-	step->cost += step->budget - budget;
-	return start;
-}
-
 /*
- * The mm takes its page tables down without waiting for this. Whoever has the lock of a
- * KSM page is waited for, as ksmd will not come here again.
+ * The mm takes its page tables down without waiting for this. The lock of a KSM page is
+ * waited for, as ksmd will not come here again.
  */
-static void bury_slot(struct ksm_domain *d)
+static void forget_exited(struct ksm_domain *d)
 {
-	if (forget(d, 0, ULONG_MAX, KSM_FOLIO_LOCK) == ULONG_MAX)
+	struct ksm_batch *b = d->scanner.batch;
+
+	if (ksm_slot_forget(d, b->slot, 0, ULONG_MAX, KSM_FOLIO_LOCK, &b->step.cost,
+			    b->step.budget) == ULONG_MAX)
 		leave_slot(d, true);
 }
 
@@ -214,7 +205,10 @@ static void bury_slot(struct ksm_domain *d)
  */
 static bool forget_missed(struct ksm_domain *d, unsigned long end)
 {
-	d->scanner.address = forget(d, d->scanner.batch->step.swept, end, KSM_FOLIO_TRYLOCK);
+	struct ksm_batch *b = d->scanner.batch;
+
+	d->scanner.address = ksm_slot_forget(d, b->slot, b->step.swept, end, KSM_FOLIO_TRYLOCK,
+					     &b->step.cost, b->step.budget);
 	return d->scanner.address == end;
 }
 
@@ -226,7 +220,7 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 	bool ended, withdrawn;
 
 	if (!ksm_hold_mm(&b->step.hold, slot->slot.mm)) {
-		bury_slot(d);
+		forget_exited(d);
 		return;
 	}
 	if (!s->entered)

@@ -40,24 +40,24 @@
  * @key: of its bytes
  * @item: rmap_item that was made for it, or taken out of its entry
  * @index: its number in the block
- * @vain: how often it was read in vain
+ * @tries: how often it was read, or tried to be merged, for nothing
  * @breaks: how often it was merged in vain
  * @unread: its checksum is taken to be as before
  * @unflushed: when it was read, a CPU might still write to it unnoticed
  * @waiting: it was in the unstable tree, where another one of the batch may find it
- * @wanted: another page seems to have the same checksum
+ * @has_twin: another page seems to have the same checksum
  */
 struct ksm_candidate {
 	struct page *page;
 	struct ksm_key key;
 	struct ksm_rmap_item *item;
 	u16 index;
-	u8 vain;
+	u8 tries;
 	u8 breaks;
 	bool unread;
 	bool unflushed;
 	bool waiting;
-	bool wanted;
+	bool has_twin;
 };
 
 /**

@@ -91,9 +91,9 @@ static bool clear_young(struct ksm_domain *d, const struct ksm_table *t,
  */
 static unsigned int rest_of(u64 entry)
 {
-	unsigned int vain = FIELD_GET(KSM_ENTRY_VAIN, entry);
+	unsigned int tries = FIELD_GET(KSM_ENTRY_TRIES, entry);
 
-	return vain < 3 ? 0 : min(1U << (vain - 3), KSM_MAX_REST);
+	return tries < 3 ? 0 : min(1U << (tries - 3), KSM_MAX_REST);
 }
 
 /*
@@ -124,15 +124,15 @@ static enum choice select_sum(struct ksm_domain *d, const struct ksm_table *t,
 {
 	const struct ksm_scanner *s = &d->scanner;
 	bool quiet = entry & KSM_ENTRY_QUIET;
-	bool wanted = ksm_filter_wants(&s->filter, ksm_entry_sum(entry));
+	bool has_twin = ksm_filter_has_twin(&s->filter, ksm_entry_sum(entry));
 
-	if (ksm_entry_age(s, entry) <= rest_of(entry) && !(quiet && wanted))
+	if (ksm_entry_age(s, entry) <= rest_of(entry) && !(quiet && has_twin))
 		return PAGE_SKIP;
 	if (clear_young(d, t, address, pte))
 		return PAGE_READ;
 	if (is_to_be_confirmed(s, entry))
 		return PAGE_READ;
-	return quiet && !wanted ? PAGE_SKIP : PAGE_LOOK_UP;
+	return quiet && !has_twin ? PAGE_SKIP : PAGE_LOOK_UP;
 }
 
 static bool maps_node(const struct ksm_table *t, unsigned long address, pte_t pte,
@@ -319,14 +319,14 @@ static void note_again(struct ksm_filter *filter, struct ksm_block *block)
 	block->noted = filter->generation;
 }
 
-/* Is there a checksum in a block that the filter wants? */
-static bool is_wanted(const struct ksm_filter *filter, const struct ksm_block *block)
+/* Is there a checksum in a block that another page seems to have? */
+static bool has_twin(const struct ksm_filter *filter, const struct ksm_block *block)
 {
 	unsigned int i;
 
 	for (i = 0; i < block->nr; i++)
 		if ((block->entry[i] & KSM_ENTRY_SUM) &&
-		    ksm_filter_wants(filter, ksm_entry_sum(block->entry[i])))
+		    ksm_filter_has_twin(filter, ksm_entry_sum(block->entry[i])))
 			return true;
 	return false;
 }
@@ -338,7 +338,7 @@ static bool is_at_rest(const struct ksm_scanner *s, const struct ksm_block *bloc
 
 	return block->settled &&
 	       !(block->unflushed && (s8)(s->passes - block->due) >= 0) &&
-	       (!ksm_filter_wants_any(filter) || !is_wanted(filter, block));
+	       (!ksm_filter_has_twins(filter) || !has_twin(filter, block));
 }
 
 /* In the memory of a guest, accesses are not noted in this page table. */

@@ -193,14 +193,14 @@ static unsigned int forget_block(struct ksm_domain *d, struct ksm_mm_slot *slot,
  * @end: end of the range, exclusive; ULONG_MAX for everything from @start
  * @lock: KSM_FOLIO_LOCK to wait for the locks of KSM pages, KSM_FOLIO_TRYLOCK to
  *	leave locked ones for the next pass
- * @budget: how much it may take, in the unit of ksm_scan_end(); lowered by what it took,
- *	which may be as much as for a block more
+ * @cost: what was done so far, in the unit of ksm_scan_end(); what this takes is added
+ * @budget: when to stop, likewise; it may be as much as for a block more
  *
  * Return: how far it got, @end if all is done.
  */
 unsigned long ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
-			      unsigned long start, unsigned long end,
-			      enum ksm_folio_lock lock, unsigned int *budget)
+			      unsigned long start, unsigned long end, enum ksm_folio_lock lock,
+			      unsigned int *cost, unsigned int budget)
 {
 	struct ksm_block *block;
 	unsigned long nr;
@@ -210,11 +210,10 @@ unsigned long ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
 		return end;
 	xa_for_each_range(&slot->blocks.tree, nr, block, start >> KSM_BLOCK_SHIFT,
 			  (end - 1) >> KSM_BLOCK_SHIFT) {
-		if (!*budget)
+		if (*cost >= budget)
 			return max(start, nr << KSM_BLOCK_SHIFT);
 		cond_resched();
-		*budget -= min(*budget, forget_block(d, slot, block, nr << KSM_BLOCK_SHIFT,
-						     start, end, lock));
+		*cost += forget_block(d, slot, block, nr << KSM_BLOCK_SHIFT, start, end, lock);
 	}
 	return end;
 }

@@ -60,7 +60,7 @@ void ksm_slot_set(struct ksm_domain *d, struct ksm_mm_slot *slot, u64 *entry,
 bool ksm_slot_forget_page(struct ksm_domain *d, struct ksm_mm_slot *slot,
 			  u64 *entry, enum ksm_folio_lock lock);
 unsigned long ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
-			      unsigned long start, unsigned long end,
-			      enum ksm_folio_lock lock, unsigned int *budget);
+			      unsigned long start, unsigned long end, enum ksm_folio_lock lock,
+			      unsigned int *cost, unsigned int budget);
 
 #endif /* __MM_KSM_SLOT_H */

@@ -113,7 +113,7 @@ static void a_checksum_comes_back_from_its_entry(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, ksm_entry_sum(ksm_sum_entry(checksum) |
 						    KSM_ENTRY_QUIET |
 						    KSM_ENTRY_READ |
-						    KSM_ENTRY_VAIN |
+						    KSM_ENTRY_TRIES |
 						    KSM_ENTRY_UNFLUSHED),
 				checksum);
 	}

@@ -76,7 +76,7 @@ static unsigned int suspects(struct kunit *test, u32 from, u32 to)
 	unsigned int nr = 0;
 
 	for (; from < to; from++)
-		nr += ksm_filter_wants(test->priv, checksum_of(from));
+		nr += ksm_filter_has_twin(test->priv, checksum_of(from));
 	return nr;
 }
 

@@ -597,16 +597,16 @@ static u32 bytes_of(struct kunit *test, unsigned int page)
 /* Of pages with the same bytes, one at most has not been merged: a KSM page has two. */
 static void expect_complete(struct kunit *test)
 {
-	unsigned int alone[5] = { }, page;
+	unsigned int unshared[5] = { }, page;
 	u32 bytes;
 
 	for (page = 0; page < AREA_PAGES; page++) {
 		bytes = bytes_of(test, page);
 		if (bytes && !is_shared(test, page))
-			alone[bytes]++;
+			unshared[bytes]++;
 	}
-	for (bytes = 1; bytes < ARRAY_SIZE(alone); bytes++)
-		KUNIT_EXPECT_LE(test, alone[bytes], 1);
+	for (bytes = 1; bytes < ARRAY_SIZE(unshared); bytes++)
+		KUNIT_EXPECT_LE(test, unshared[bytes], 1);
 }
 
 /* A twin came while a page rested, and was looked up in vain. */
