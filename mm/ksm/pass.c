@@ -702,11 +702,12 @@ static void read_bytes(struct ksm_domain *d, struct ksm_candidate *c)
 /*
  * A page that another one may be merged with before it is visited itself must not be
  * held then: it is in the unstable tree, or a relative of this mm has it there. Nor
- * must a huge page, which may have to be split. What has broken down since it was found
- * is not read. Returns whether there is something to visit.
+ * must a huge page, which may have to be split. One that has changed need not be. What has
+ * broken down since it was found is not read. Returns whether there is something to visit.
  */
 static bool read_one(struct ksm_domain *d, struct ksm_candidate *c)
 {
+	u64 entry = *entry_of(d, c);
 	struct page *page = c->page;
 
 	if (PageHWPoison(page)) {
@@ -716,7 +717,8 @@ static bool read_one(struct ksm_domain *d, struct ksm_candidate *c)
 	if (PageKsm(page))
 		return true;
 	read_bytes(d, c);
-	if (c->waiting || folio_test_large(page_folio(page)) || !PageAnonExclusive(page))
+	if (c->waiting || folio_test_large(page_folio(page)) || !PageAnonExclusive(page) ||
+	    (!ksm_entry_item(entry) && ksm_entry_sum(entry) != c->key.checksum))
 		let_go(c);
 	return true;
 }
