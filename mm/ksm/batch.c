@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KSM: the block that is being worked on, and the pages of it that are looked at.
+ * KSM: the block that is being worked on, and its pages that are looked at.
  *
- * The entries of a block are laid out when a step comes to its first page, and packed
- * again when its pages have been looked at. Every page that is found is looked at or
- * skipped; what is known of others is dropped, since they are gone.
+ * The entries of a block are laid out when a step meets the first page of it, and packed
+ * again after its pages have been looked at. Each page that the step meets is looked at or
+ * skipped. Other pages are gone, and their entries are dropped.
  */
 
 #include "scan.h"
@@ -12,7 +12,7 @@
 /**
  * ksm_batch_open() - lay out the entries of a block
  * @s: scanner; the domain's lock is held, as for all functions here
- * @address: address of any page of the block; if one is open already, it is this one
+ * @address: address of any page of the block; if a block is open already, it is this one
  */
 void ksm_batch_open(struct ksm_scanner *s, unsigned long address)
 {
@@ -30,11 +30,11 @@ void ksm_batch_open(struct ksm_scanner *s, unsigned long address)
 }
 
 /**
- * ksm_batch_add() - have a page looked at
+ * ksm_batch_add() - add a page to those to look at
  * @s: scanner with an open block
  * @address: address of the page, in the block
  * @page: the page; the page table lock is held
- * @unread: its checksum is taken to be as before
+ * @unread: it is not read; its checksum is taken to be unchanged
  */
 void ksm_batch_add(struct ksm_scanner *s, unsigned long address, struct page *page,
 		   bool unread)
@@ -42,7 +42,7 @@ void ksm_batch_add(struct ksm_scanner *s, unsigned long address, struct page *pa
 	struct ksm_batch *b = s->batch;
 	unsigned int i = (address - b->block.base) >> PAGE_SHIFT;
 	u64 entry = b->block.entry[i];
-	/* An rmap_item does not tell. */
+	/* An rmap_item does not say whether its page was read before the flush. */
 	bool unflushed = ksm_entry_item(entry) || (entry & KSM_ENTRY_UNFLUSHED);
 
 	get_page(page);
@@ -68,7 +68,7 @@ void ksm_batch_skip(struct ksm_batch *b, unsigned long address)
 	b->step.cost++;
 }
 
-/* What is known of pages that the step came by at, from @start to @end, without finding them. */
+/* Drop the entries of pages from @start to @end that the step did not meet. */
 static void forget_gone(struct ksm_domain *d, const struct ksm_block *block,
 			unsigned long start, unsigned long end)
 {
@@ -83,7 +83,7 @@ static void forget_gone(struct ksm_domain *d, const struct ksm_block *block,
 						   KSM_FOLIO_TRYLOCK);
 }
 
-/* Without memory for new entries, their pages wait for another pass. */
+/* There is no memory for new entries: leave their pages to another pass. */
 static void drop_new(struct ksm_batch *b)
 {
 	unsigned int n, nr = 0;
@@ -96,11 +96,11 @@ static void drop_new(struct ksm_batch *b)
 	}
 	b->nr = nr;
 	b->block.dropped = true;
-	/* Have empty entries looked at. */
+	/* So that the next pass looks for new pages. */
 	b->slot->pages_gone = true;
 }
 
-/* Returns the block, which may be another one than before; NULL if there is none. */
+/* Make room for new entries. Returns the block, which may be new; NULL if there is none. */
 static struct ksm_block *make_room(struct ksm_batch *b, struct ksm_block *block)
 {
 	unsigned int n, nr = block ? block->nr : 0, more = 0;
@@ -116,13 +116,13 @@ static struct ksm_block *make_room(struct ksm_batch *b, struct ksm_block *block)
 }
 
 /**
- * ksm_batch_ready() - all pages of the batch have been found
+ * ksm_batch_ready() - the step has met all pages of the batch
  * @d: domain, whose scanner has an open block; no other lock is held
- * @start: address of the first page that the step has come by
- * @end: end of what it has come by, exclusive
+ * @start: start of the range that the step has passed
+ * @end: end of that range, exclusive
  *
- * Drops what is known of pages that are gone. May allocate memory for others, and leaves
- * those out if there is none.
+ * Drops the entries of pages that are gone. May allocate memory for the entries of new
+ * pages; without memory, they leave the batch.
  */
 void ksm_batch_ready(struct ksm_domain *d, unsigned long start, unsigned long end)
 {
@@ -137,8 +137,8 @@ void ksm_batch_ready(struct ksm_domain *d, unsigned long start, unsigned long en
 }
 
 /*
- * Shared, or quiet: nothing is to be done unless the page is accessed, or may have a twin, or is
- * to be read once more. If the latter, the block is due then.
+ * A shared or quiet page needs nothing unless it is accessed, may have a twin, or is to be
+ * read once more. The block is due when the first of its pages is to be read once more.
  */
 static bool entry_settles(struct ksm_scanner *s, struct ksm_block *block, u64 entry)
 {
@@ -170,7 +170,7 @@ static void settle(struct ksm_scanner *s, struct ksm_block *block)
 }
 
 /**
- * ksm_batch_close() - put the entries of the open block back
+ * ksm_batch_close() - pack the entries of the open block
  * @s: scanner with an open block, whose pages have been looked at
  */
 void ksm_batch_close(struct ksm_scanner *s)

@@ -2,86 +2,87 @@
 #ifndef __MM_KSM_KSM_H
 #define __MM_KSM_KSM_H
 /*
- * Memory deduplication: the map, the types, the locks.
+ * Memory deduplication: the files, the terms, the locks.
  *
- * The files, in the order in which a page passes through them. A file calls the
- * files that stand below it here, never one above. What a file offers to others is
- * in its own header.
+ * The files, in the order in which a page passes through them. A file calls only files
+ * below it in this list. Each file declares its functions in its own header, or here.
  *
  *	sysfs.c		knobs and counters in /sys/kernel/mm/ksm
  *	ksmd.c		the thread: when to work, when to sleep; the domain
- *	pass.c		what becomes of one page: look up, merge, or wait
+ *	pass.c		decides about each page: look up, merge, or wait
  *	scan.c		from a cursor to the next batch of pages
- *	select.c	which pages of a page table are to be looked at
+ *	select.c	which pages of a page table to look at
  *	batch.c		the block that is being worked on
- *	offer.c		which memory is offered, and what merging it brings
+ *	offer.c		which memory is offered, and the profit of merging it
  *	slot.c		which mm's take part, and what is known of their pages
  *	block.c		what is known of each page, in eight bytes
  *	filter.c	has a checksum been seen twice?
  *	index.c		stable and unstable tree: from a checksum to a twin
- *	join.c		what a KSM page is made of, and who joins it
+ *	join.c		makes KSM pages, and maps them in place of equal pages
  *	merge.c		from equal pages to one, in the page table
  *	unmerge.c	and back, by copying
  *	rmap.c		from a shared page to its mappings, for the rest of mm
  *	walk.c		the one page table walk
  *	vma.c		the locks of an mm and of its VMAs
  *	checksum.c	from the bytes of a page to 48 bits; are two pages equal?
- *	advisor.c	from how long a pass took to pages_to_scan
+ *	advisor.c	from the duration of a pass to pages_to_scan
  *
- * The nouns:
+ * The terms:
  *
  *	domain		owns everything below; there is one so far
  *	mm_slot		an mm that takes part, and what is known of its pages
  *	entry		what is known of a page: a checksum, or an rmap_item
- *	block		the entries of 512 pages in a row
- *	rmap_item	a page that is in one of the trees
+ *	block		the entries of 512 adjacent pages
+ *	rmap_item	a page that is in one of the trees, or rests after a break
  *	stable node	a KSM page and the rmap_items that map it
- *	KSM page	an anonymous page whose folio->mapping leads to a stable
- *			node: write-protected everywhere, so its bytes never
+ *	KSM page	an anonymous page whose folio->mapping points to a stable
+ *			node; write-protected everywhere, so its bytes never
  *			change while it is mapped
- *	dup		a further KSM page with the same bytes, made because
- *			the ones before it have max_page_sharing mappings
+ *	dup		another KSM page with the same bytes, made because the
+ *			earlier ones have max_page_sharing mappings
  *	twin		another page with the same bytes
- *	orphan		an rmap_item without an mm, kept because a mapping that
- *			ksmd has not met yet is found through it
- *	candidate	a page that a step of the scan has found, and that is to
- *			be looked at
- *	quiet		unchanged, and without a twin: a page in no tree
- *	to rest		not to be looked at for some passes, after having been read,
- *			tried, or merged for nothing
+ *	orphan		an rmap_item without an mm, kept because the rmap walk needs
+ *			it to find a mapping that ksmd has not met yet
+ *	candidate	a page that a step of the scan has selected
+ *	quiet		unchanged and without a twin; a quiet page is in no tree
+ *	tries		how often a page was read, or its merge failed, for nothing
+ *	break		a write that copies a merged page and changes nothing
+ *	rest		some passes in which a page is not looked at, because it was
+ *			read, tried, or merged for nothing
+ *	filter		a set of checksums that tells which pages may have a twin
+ *	generation	of the filter: counts how often a new set replaced the old
  *	pass		one walk over all that is offered
  *	turn		of a block: the pass in which all its pages are read
  *
- * Locks, outermost first, and what each protects:
+ * Lock order, outermost first, and what each lock protects:
  *
  *	domain->lock		mutex: the index, all rmap_items and stable
  *				nodes, the scanner, the knobs
- *	  mm->mmap_lock		VMAs and page tables; ksmd only reads
- *	    VMA lock		instead of mmap_lock, while ksmd is in the page tables
+ *	  mm->mmap_lock		VMAs and page tables; ksmd takes it for reading
+ *	    VMA lock		replaces mmap_lock while ksmd is in the page tables
  *				of a large VMA
- *	    folio lock		of a KSM page: its node's list of rmap_items and
- *				kpfn. A merge locks the page that shall go,
- *				then the KSM page. A pass only tries; run=2 and
- *				the end of an mm wait.
+ *	    folio lock		of a KSM page: kpfn and the rmap_items of its node.
+ *				A merge locks the page that goes, then the KSM
+ *				page. A pass only tries to lock; run=2 and the
+ *				end of an mm wait.
  *	      anon_vma->rwsem	taken by the rmap walk
- *	      page table lock	a page table entry
- *	  slots->lock		spinlock: list and hash of slots, the cursor;
- *				nothing is taken inside it
+ *	      page table lock	page table entries
+ *	  slots->lock		spinlock: list and hash of slots, the cursor; no
+ *				lock is taken inside it
  *
- * madvise() and prctl() come with mmap_lock held for writing, an exit with
- * nothing; neither takes domain->lock, so no application waits for a pass. It
- * may wait for mmap_lock, or a VMA's, while ksmd looks for the next page in that mm.
+ * madvise() and prctl() hold mmap_lock for writing, an exit holds no lock. Neither
+ * takes domain->lock, so no application waits for a pass. An application may wait for
+ * mmap_lock or a VMA lock while ksmd looks for the next page in its mm.
  *
- * References. A slot holds its mm's mm_count; whoever is in page tables holds
- * mm_users, so that an exit does not take them down (vma.c). An rmap_item on a stable node
- * holds its anon_vma's refcount. A stable node holds nothing: its page is freed
- * by the last unmapping, and ksm_node_folio() finds out.
+ * References: a slot holds mm_count of its mm. A page table walk holds mm_users, so
+ * that an exit does not free the tables (vma.c). An rmap_item on a stable node holds
+ * the refcount of its anon_vma. A stable node holds no reference: the last unmap frees
+ * its page, and ksm_node_folio() notices.
  *
- * Safety never depends on a checksum. It only chooses what to look at: a page is
- * replaced after its entry is cleared and flushed, its reference count shows
- * that nobody else holds it, and all its bytes compare equal (merge.c). They are
- * compared with those of the zero page, where a KSM page was found to be all zeroes
- * once it could not change any more.
+ * Safety never depends on a checksum. Checksums only select what to look at. A page is
+ * replaced only after its entry was cleared and flushed, its reference count shows that
+ * nobody else holds it, and all its bytes compare equal (merge.c). If a KSM page was
+ * all zeroes when it could not change any more, the zero page is compared instead.
  */
 
 #include <linux/ksm.h>
@@ -96,26 +97,26 @@
 struct ksm_batch;
 
 /**
- * struct ksm_scanner - where a pass has got to within the cursor's slot
+ * struct ksm_scanner - how far a pass has got in the cursor's slot
  * @address: next page to look at
- * @entered: the mm of this slot has been looked at
- * @offered: a mergeable VMA was met in it
+ * @entered: the pass has begun with the mm of this slot
+ * @offered: the pass has met a mergeable VMA in it
  * @pages_moved: it may have pages where it had none in the last pass
  * @flushed: accesses since the last pass have set accessed bits in it
- * @young_start: pages from here were accessed, as was found when the bit of one of them
- *	was cleared
- * @young_end: end of those pages
- * @passes: passes completed
- * @begun: when the last one began, in jiffies
- * @turn: counts turns of blocks; one at least in each pass
- * @turn_before: what it was in the pass before
- * @clock: ticks; KSM_TICKS_PER_SECOND, and one at least in each pass
- * @clock_before: what it was in the pass before
- * @drained: per-CPU batches of pages have been drained in this pass
- * @zero_pages: what the knob said when the pass began
- * @filter: which checksums are worth a look
- * @batch: what is looked at now
- * @scratch: room to lay a block out, all zero, while the batch has none open
+ * @young_start: first address of the pages whose common accessed bit was last found set,
+ *	and cleared
+ * @young_end: end of those pages, exclusive
+ * @passes: completed passes
+ * @begun: when the latest pass began, in jiffies
+ * @turn: counts turns of blocks; at least one in each pass
+ * @turn_before: value of @turn in the previous pass
+ * @clock: ticks, KSM_TICKS_PER_SECOND, and at least one in each pass
+ * @clock_before: value of @clock in the previous pass
+ * @drained: this pass has drained the per-CPU batches of pages
+ * @zero_pages: value of the knob when the pass began
+ * @filter: which checksums may have a twin
+ * @batch: the pages that are being looked at
+ * @scratch: room for the entries of a block; all zero while @batch has no open block
  */
 struct ksm_scanner {
 	unsigned long address;
@@ -147,30 +148,30 @@ struct ksm_scanner {
 
 /**
  * struct ksm_domain - pages that may be merged with each other
- * @lock: see the list of locks above
+ * @lock: see the lock order above
  * @run: KSM_RUN_*
  * @wakeup: where ksmd waits for work
  * @pause: where ksmd sleeps between two batches
  * @slots: mm's that take part
  * @scanner: where the pass has got to
  * @index: the trees
- * @advisor: chooses @pages_to_scan, if it is to
+ * @advisor: chooses @pages_to_scan if it is enabled
  * @pages_to_scan: pages in a batch
  * @sleep_millisecs: milliseconds between two batches
- * @prune_millisecs: milliseconds between two looks after full KSM pages
- * @pruned: when that was done last, in jiffies
+ * @prune_millisecs: milliseconds between two checks of full KSM pages
+ * @pruned: time of the last such check, in jiffies
  * @across_nodes: 1 if pages of different NUMA nodes may be merged, else 0
  * @zero_pages: 1 to map the kernel's zero page for pages of zeroes, else 0
- * @smart_scan: 1 to pass over pages that have not been accessed, else 0
+ * @smart_scan: 1 to skip pages that were not accessed, else 0
  * @pages_scanned: pages looked at since boot
- * @pages_skipped: pages passed over since boot
+ * @pages_skipped: pages skipped since boot
  * @bytes_read: bytes of page content read to make checksums
  * @nr_pages: pages with an entry
  * @nr_items: entries that are rmap_items
  * @nr_quiet: entries with KSM_ENTRY_QUIET
  */
 struct ksm_domain {
-	struct mutex lock; /* outermost; see above */
+	struct mutex lock; /* outermost; see the lock order above */
 	unsigned long run;
 	wait_queue_head_t wakeup;
 	wait_queue_head_t pause;

@@ -1,22 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KSM: what becomes of each page of a batch.
+ * KSM: decides about each page of a batch.
  *
- * A page whose checksum is not what it was in the last pass is left alone. One
- * that has not changed is looked up when that is noticed, and later when another
- * page seems to have the same checksum: a KSM page with the same bytes takes it
- * in; an unshared one with the same bytes makes a pair with it, and the pair
- * becomes a KSM page. What has no twin is entered in the unstable tree if there
- * seems to be one on its way.
+ * A page whose checksum has changed since the last pass is left alone. An unchanged page
+ * is looked up once when this is noticed, and again whenever another page seems to have
+ * the same checksum. If a KSM page has the same bytes, it is mapped in place of the page.
+ * If an unshared page has them, the two become a KSM page. A page without a twin enters
+ * the unstable tree if a twin is expected.
  *
- * All of this leads to one verdict on each page, and conclude() writes its entry.
+ * Each visit ends with one verdict on the page, and conclude() writes its entry.
  *
- * Who has a reference to the page meanwhile, as nobody else may hold it when it is
- * merged:
+ * A page can be merged only if nobody else has a reference to it. Who has one meanwhile:
  *
- *	from the step on		the batch, by candidate->page
- *	after it was read		nobody, if another page of the batch may be merged
- *					with it, or if it has to be split: let_go()
+ *	from the step on		the batch, in candidate->page
+ *	after it was read		nobody, if it has changed, has to be split, or may be
+ *					merged with another page of the batch: let_go()
  *	while it is looked up		the batch still, or look_up() again
  *	while it waits for a merge	the merge, until finish_merges()
  *	after its visit			nobody
@@ -36,7 +34,7 @@
 #include "join.h"
 #include "scan.h"
 
-/* So many pages ahead, memory is fetched for searches: it takes as long as they do. */
+/* Searches prefetch this many pages ahead: a fetch takes as long as visiting them. */
 #define EXPECT_ROOT	8
 #define EXPECT_NODE	4
 
@@ -44,11 +42,11 @@
  * enum verdict - what is known of a page after its visit
  * @KEEP: what was known before
  * @CHANGED: its bytes are not what they were
- * @QUIET: it has not changed, and has no twin
- * @RETRY: it has a twin, or might, but cannot be merged now
+ * @QUIET: it has not changed and has no twin
+ * @RETRY: it has a twin, or may have one, but cannot be merged now
  * @ITEM: it is in a tree, or rests: candidate->item
- * @GONE: the zero page has taken its place: the next pass forgets it
- * @PENDING: it is merged together with others: see finish_merges()
+ * @GONE: the zero page has replaced it; the next pass drops its entry
+ * @PENDING: it will be merged together with others: see finish_merges()
  */
 enum verdict {
 	KEEP,
@@ -85,7 +83,7 @@ static void set_entry(struct ksm_domain *d, const struct ksm_candidate *c, u64 v
 	ksm_slot_set(d, d->scanner.batch->slot, entry_of(d, c), value);
 }
 
-/* It was tried, or read, one more time in vain. */
+/* The page was read, or its merge failed, one more time for nothing. */
 static unsigned int one_more(unsigned int tries)
 {
 	return min_t(unsigned int, tries + 1, FIELD_MAX(KSM_ENTRY_TRIES));
@@ -99,8 +97,8 @@ static u64 sum_entry(struct ksm_domain *d, const struct ksm_candidate *c, unsign
 }
 
 /*
- * A checksum that is new is noted, so that a twin is seen. One that is to be looked up
- * again is marked, so that a twin that is in no tree is looked up then, too.
+ * The filter notes a new checksum, so that it sees a twin. It marks the checksum of a page
+ * that will be looked up again, so that a twin in no tree is looked up then, too.
  */
 static void conclude(struct ksm_domain *d, struct ksm_candidate *c, enum verdict verdict)
 {
@@ -131,7 +129,7 @@ static void conclude(struct ksm_domain *d, struct ksm_candidate *c, enum verdict
 	}
 }
 
-/* An rmap_item that is in no tree yet, and that the entry does not know. */
+/* The new rmap_item is in no tree, and the entry does not point to it yet. */
 static struct ksm_rmap_item *new_item(struct ksm_domain *d, const struct ksm_candidate *c)
 {
 	struct ksm_rmap_item *item = ksm_item_alloc();
@@ -146,7 +144,7 @@ static struct ksm_rmap_item *new_item(struct ksm_domain *d, const struct ksm_can
 	return item;
 }
 
-/* Whatever the entry has, it is a checksum afterwards; unless a KSM page is locked. */
+/* Turn any entry into a checksum. Returns false if a KSM page is locked. */
 static bool drop_item(struct ksm_domain *d, const struct ksm_candidate *c)
 {
 	struct ksm_rmap_item *item = ksm_entry_item(*entry_of(d, c));
@@ -157,7 +155,7 @@ static bool drop_item(struct ksm_domain *d, const struct ksm_candidate *c)
 	return true;
 }
 
-/* A KSM page that ksmd did not map here. */
+/* Another mapping of a KSM page, which ksmd did not make. */
 static enum verdict adopt(struct ksm_domain *d, struct ksm_candidate *c,
 			  struct folio *folio, struct ksm_stable_node *node)
 {
@@ -180,7 +178,7 @@ static enum verdict meet_ksm_page(struct ksm_domain *d, struct ksm_candidate *c)
 	struct ksm_stable_node *node = ksm_folio_node(folio);
 	int nid = key_nid(d, folio);
 
-	/* On its way to another place: the next pass will meet it there. */
+	/* It is being migrated; the next pass will meet the new page. */
 	if (!node)
 		return KEEP;
 	if (node->key.nid != nid) {
@@ -192,7 +190,7 @@ static enum verdict meet_ksm_page(struct ksm_domain *d, struct ksm_candidate *c)
 	return adopt(d, c, folio, node);
 }
 
-/* Give a KSM page with one mapping back; without memory it stays as it is. */
+/* Turn a KSM page with one mapping back into an ordinary page, if there is memory. */
 static enum verdict demote(struct ksm_domain *d, struct ksm_candidate *c)
 {
 	if (ksm_unmerge_page(batch_mm(d), address_of(d, c)) ||
@@ -201,7 +199,7 @@ static enum verdict demote(struct ksm_domain *d, struct ksm_candidate *c)
 	return RETRY;
 }
 
-/* What is to be done to map a KSM page in the place of the item's page. */
+/* Describe how to map a KSM page in place of the item's page. */
 static struct ksm_merge merge_of(struct ksm_rmap_item *item, struct page *page,
 				 struct ksm_stable_node *node, struct folio *kfolio)
 {
@@ -226,7 +224,7 @@ static int join_one(struct ksm_domain *d, struct ksm_rmap_item *item, struct pag
 	return m.err;
 }
 
-/* The twin leaves the unstable tree to become stable, or comes back to it. */
+/* The twin leaves the unstable tree and becomes stable, or returns there on failure. */
 static int join_twin(struct ksm_domain *d, struct ksm_rmap_item *twin,
 		     struct page *twin_page, struct ksm_stable_node *node,
 		     struct folio *kfolio)
@@ -265,14 +263,14 @@ static int promote(struct ksm_domain *d, struct ksm_candidate *c)
 	return err;
 }
 
-/* From two equal pages of nobody else to a KSM page with two mappings. */
+/* Turn two equal, unshared pages into a KSM page with two mappings. */
 static enum verdict pair(struct ksm_domain *d, struct ksm_candidate *c,
 			 struct ksm_rmap_item *twin, struct page *twin_page)
 {
 	struct folio *kfolio;
 	int err = promote(d, c);
 
-	/* Its bytes are not those of its checksum. */
+	/* The bytes of the page do not match its checksum. */
 	if (err == -EAGAIN)
 		return CHANGED;
 	if (err)
@@ -284,8 +282,8 @@ static enum verdict pair(struct ksm_domain *d, struct ksm_candidate *c,
 }
 
 /*
- * Two equal pages of one huge page hold each other: both references are the
- * caller's. Split it, and the pair comes together in the next pass.
+ * Two equal pages of one huge page cannot be merged: the caller has a reference to both,
+ * and so to the same folio. Split it here; the next pass merges the pair.
  */
 static bool split_siblings(struct page *page, struct page *twin_page)
 {
@@ -327,8 +325,8 @@ static enum verdict join_zero(struct ksm_domain *d, const struct ksm_candidate *
 }
 
 /*
- * No twin yet. If there seems to be one, it shall find this page. Otherwise there is
- * nothing left to do, unless it should have become the zero page.
+ * No twin was found. If one is expected, put the page where it will find it. Otherwise
+ * the page is quiet, unless the zero page should have replaced it.
  */
 static enum verdict wait_for_twin(struct ksm_domain *d, struct ksm_candidate *c)
 {
@@ -354,7 +352,7 @@ static enum verdict look_up_unstable(struct ksm_domain *d, struct ksm_candidate 
 	twin = ksm_index_find_item(&d->index, &c->key, c->page, &twin_page);
 	if (!twin)
 		return wait_for_twin(d, c);
-	/* A relative's entry for the same page is there: one is enough. */
+	/* The tree has an item of a relative for the same page; one is enough. */
 	if (IS_ERR(twin))
 		return QUIET;
 	if (split_siblings(c->page, twin_page))
@@ -364,7 +362,7 @@ static enum verdict look_up_unstable(struct ksm_domain *d, struct ksm_candidate 
 	return verdict;
 }
 
-/* Bytes are compared when the page is at rest; a huge page is not split before that. */
+/* ksm_join() compares the bytes, but splits a huge page first: compare before that. */
 static int join_new(struct ksm_domain *d, struct ksm_candidate *c,
 		    struct ksm_stable_node *node, struct folio *kfolio)
 {
@@ -382,7 +380,7 @@ static int join_new(struct ksm_domain *d, struct ksm_candidate *c,
 	return err;
 }
 
-/* One KSM page after the other, until one takes it, or there is none. */
+/* Try one KSM page after the other until one can be mapped, or none is left. */
 static enum verdict look_up_stable(struct ksm_domain *d, struct ksm_candidate *c)
 {
 	struct ksm_stable_node *node, *first = NULL;
@@ -404,7 +402,7 @@ static enum verdict look_up_stable(struct ksm_domain *d, struct ksm_candidate *c
 	return look_up_unstable(d, c);
 }
 
-/* The visit is gone on with by finish_merges(), which drops the references. */
+/* finish_merges() completes the visit and drops the references. */
 static enum verdict merge_later(struct ksm_batch *b, struct ksm_candidate *c,
 				struct ksm_merge merge)
 {
@@ -426,10 +424,10 @@ static enum verdict join_later(struct ksm_domain *d, struct ksm_candidate *c,
 }
 
 /*
- * A page in a per-CPU batch has a reference too many: on its way to the LRU, or from one
- * list of it to another, of which no flag tells. The batches are drained once in a pass,
- * for the first page that is found held; but not for one that was held before, as then it
- * is something else.
+ * A per-CPU batch has a reference to each page that it adds to the LRU, or moves between
+ * two lists of it; no flag shows the latter. The batches are drained once in a pass, for
+ * the first page that is held. A page that was held before does not count, since
+ * something else holds it.
  */
 static bool is_held(struct ksm_domain *d, const struct ksm_candidate *c)
 {
@@ -445,8 +443,8 @@ static bool is_held(struct ksm_domain *d, const struct ksm_candidate *c)
 }
 
 /*
- * Pages that KSM pages are there for are merged together. But a huge page has to be split
- * for each of its pages, and could not be while others of them wait for that.
+ * Pages that match a KSM page are merged several at a time. Pages of a huge page are not:
+ * it must be split first, and a split fails while other pages of it wait with a reference.
  */
 static enum verdict look_up_page(struct ksm_domain *d, struct ksm_candidate *c)
 {
@@ -481,8 +479,8 @@ static enum verdict look_up(struct ksm_domain *d, struct ksm_candidate *c)
 }
 
 /*
- * The bytes differ, from those of the KSM page or from those that were read. In the latter
- * case it is the page that has changed unnoticed.
+ * The bytes of page and KSM page differ. If the checksum of the page differs now, too, the
+ * page has changed unnoticed.
  */
 static enum verdict look_again(struct ksm_domain *d, struct ksm_candidate *c,
 			       const struct ksm_merge *m)
@@ -493,13 +491,13 @@ static enum verdict look_again(struct ksm_domain *d, struct ksm_candidate *c,
 		c->key.checksum = checksum;
 		return CHANGED;
 	}
-	/* The node may be gone, unless its page still leads to it. */
+	/* The node may be gone, unless its page still points to it. */
 	if (m->node && ksm_folio_node(page_folio(m->kpage)) == m->node)
 		ksm_index_put_behind(&d->index, m->node);
 	return look_up_stable(d, c);
 }
 
-/* If the KSM page differs, or is full, there may be others. */
+/* If the KSM page differs or is full, there may be another one. */
 static enum verdict finish_merge(struct ksm_domain *d, struct ksm_candidate *c,
 				 const struct ksm_merge *m)
 {
@@ -514,7 +512,7 @@ static enum verdict finish_merge(struct ksm_domain *d, struct ksm_candidate *c,
 	return RETRY;
 }
 
-/* What was not merged may become the twin of one that follows, and must not be held then. */
+/* A page that was not merged may be the twin of a later one: drop its reference first. */
 static void finish_merges(struct ksm_domain *d, struct ksm_batch *b)
 {
 	struct ksm_candidate *c;
@@ -541,7 +539,7 @@ static void finish_merges(struct ksm_domain *d, struct ksm_batch *b)
 	folios_put(&gone);
 }
 
-/* After a rest. A twin that was looked up meanwhile is in no tree: have it come again. */
+/* After a rest. A twin that was looked up meanwhile is in no tree: look it up again. */
 static enum verdict look_up_again(struct ksm_domain *d, struct ksm_candidate *c)
 {
 	ksm_filter_mark(&d->scanner.filter, c->key.checksum);
@@ -550,8 +548,8 @@ static enum verdict look_up_again(struct ksm_domain *d, struct ksm_candidate *c)
 }
 
 /*
- * In the unstable tree, unchanged. If nobody else is there, on the same NUMA node, and
- * nobody is to be expected, it need not wait any longer: whoever comes is noticed.
+ * The page is in the unstable tree and unchanged. If no other page with its key is in a
+ * tree, and none is expected, it leaves the tree: the filter notices a later twin.
  */
 static enum verdict visit_waiting(struct ksm_domain *d, struct ksm_candidate *c,
 				  struct ksm_rmap_item *item)
@@ -569,9 +567,9 @@ static enum verdict visit_waiting(struct ksm_domain *d, struct ksm_candidate *c,
 }
 
 /*
- * Unchanged, and in no tree. The filter tells when there is reason to look a quiet page
- * up again. One that could not be merged before has its twin look for it, too. And each
- * page that has its turn is looked up if there is anything with its key: it was missed.
+ * The page is unchanged and in no tree. A quiet page is looked up if the filter reports a
+ * twin. If a merge failed before, the twin is looked up, too. At its turn, a page is
+ * looked up if either tree has its key: a twin was missed.
  */
 static enum verdict visit_sum(struct ksm_domain *d, struct ksm_candidate *c, u64 entry)
 {
@@ -587,8 +585,8 @@ static enum verdict visit_sum(struct ksm_domain *d, struct ksm_candidate *c, u64
 }
 
 /*
- * A page that was still for as long as it had rested counts as new. All that is known is
- * that it was still until the pass before.
+ * The count starts again if the page stayed merged for as long as it had rested. The break
+ * may have come right after the previous pass, so only the time until then counts.
  */
 static unsigned int count_breaks(const struct ksm_scanner *s,
 				 const struct ksm_rmap_item *item)
@@ -601,7 +599,7 @@ static unsigned int count_breaks(const struct ksm_scanner *s,
 }
 
 /*
- * The page was copied by a write, which did not change it. If it were merged at once, the
+ * A write has copied the page without changing it. If the page were merged at once, the
  * next such write would copy it again.
  */
 static enum verdict rest(struct ksm_domain *d, struct ksm_candidate *c)
@@ -614,7 +612,7 @@ static enum verdict rest(struct ksm_domain *d, struct ksm_candidate *c)
 	return ITEM;
 }
 
-/* It has been merged, and is not any more. */
+/* The page was merged, and is not any more. */
 static enum verdict visit_broken(struct ksm_domain *d, struct ksm_candidate *c,
 				 struct ksm_rmap_item *item, bool changed)
 {
@@ -648,7 +646,7 @@ static enum verdict visit_item(struct ksm_domain *d, struct ksm_candidate *c,
 	return changed ? CHANGED : look_up_again(d, c);
 }
 
-/* Not a KSM page, or not any more. */
+/* The page is not a KSM page, or not any more. */
 static enum verdict visit_unshared(struct ksm_domain *d, struct ksm_candidate *c)
 {
 	u64 entry = *entry_of(d, c);
@@ -664,7 +662,7 @@ static enum verdict visit_unshared(struct ksm_domain *d, struct ksm_candidate *c
 	return visit_sum(d, c, entry);
 }
 
-/* Has another page of the batch found it in the unstable tree? */
+/* Has another page of the batch found this one in the unstable tree? */
 static bool merged_meanwhile(struct ksm_domain *d, const struct ksm_candidate *c)
 {
 	return c->waiting && ksm_entry_item(*entry_of(d, c))->state == KSM_ITEM_STABLE;
@@ -700,10 +698,11 @@ static void read_bytes(struct ksm_domain *d, struct ksm_candidate *c)
 }
 
 /*
- * A page that another one may be merged with before it is visited itself must not be
- * held then: it is in the unstable tree, or a relative of this mm has it there. Nor
- * must a huge page, which may have to be split. One that has changed need not be. What has
- * broken down since it was found is not read. Returns whether there is something to visit.
+ * Another page of the batch may be merged with this one before its visit, if it is in the
+ * unstable tree or a relative of this mm has an item there. So the batch drops its
+ * reference; likewise to a huge page, which may have to be split, and to a page that has
+ * changed, which needs none. A page that was poisoned meanwhile is not read. Returns
+ * whether there is something to visit.
  */
 static bool read_one(struct ksm_domain *d, struct ksm_candidate *c)
 {
@@ -736,7 +735,7 @@ static void read_batch(struct ksm_domain *d, struct ksm_batch *b)
 	}
 }
 
-/* Pages whose checksum is as before are those that will be looked up. */
+/* Only pages whose checksum is taken to be unchanged are sure to be looked up. */
 static void expect_nth(struct ksm_domain *d, struct ksm_batch *b, unsigned int n, bool soon)
 {
 	if (n < b->nr && b->candidate[n].unread)
@@ -760,7 +759,7 @@ static void visit_batch(struct ksm_domain *d, struct ksm_batch *b)
 	finish_merges(d, b);
 }
 
-/* See to what is full, every now and then, beside the start of a pass. */
+/* Check full KSM pages every prune_millisecs; each pass begins with such a check, too. */
 static void prune_now_and_then(struct ksm_domain *d)
 {
 	unsigned long pause = msecs_to_jiffies(READ_ONCE(d->prune_millisecs));
@@ -771,7 +770,7 @@ static void prune_now_and_then(struct ksm_domain *d)
 	d->pruned = jiffies;
 }
 
-/* Returns what it took; 0 at the end of the pass. */
+/* Returns the cost, in the unit of ksm_scan_end(); 0 at the end of the pass. */
 static unsigned int go_on(struct ksm_domain *d, u64 budget)
 {
 	if (d->index.nr_unpruned)
@@ -784,14 +783,14 @@ static unsigned int go_on(struct ksm_domain *d, u64 budget)
 }
 
 /**
- * ksm_pass() - go on with the pass
+ * ksm_pass() - continue the pass
  * @d: domain; its lock is held
- * @nr_pages: how many pages to look at, at most; KSM_SKIPS_PER_PAGE pages that are
- *	skipped count for one
+ * @nr_pages: how many pages to look at, at most; KSM_SKIPS_PER_PAGE skipped pages count
+ *	as one
  *
- * Stops early at the end of the pass, and to be frozen.
+ * Stops early at the end of the pass, and if ksmd is to freeze.
  *
- * Return: whether the pass is at its end.
+ * Return: whether the pass has ended.
  */
 bool ksm_pass(struct ksm_domain *d, unsigned int nr_pages)
 {

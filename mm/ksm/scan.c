@@ -2,10 +2,10 @@
 /*
  * KSM: from a cursor to the next batch of pages.
  *
- * A pass goes through all mm's, and through each of them step by step. A step looks at
- * page tables until it comes to one in which something is to be done, and at the block of
- * that one then, with all VMAs that have a part of it. It holds mmap_lock, or, in what is
- * left of a large VMA, the lock of that alone.
+ * A pass goes through all mm's, and through each mm in steps. A step looks at page tables
+ * until one needs work. Then it works on the block of that table, in all VMAs that have a
+ * part of the block. It holds mmap_lock or, if much of a VMA is left, only the lock of
+ * that VMA.
  */
 
 #include <linux/jiffies.h>
@@ -23,14 +23,14 @@
 #include "offer.h"
 #include "scan.h"
 
-/* VMAs without a page that are passed over before mmap_lock is let go. */
+/* VMAs without a page that a step passes before it releases mmap_lock. */
 #define KSM_VMAS_PER_STEP	256
-/* So many on the way to a page take no more than it does; the others count as work. */
+/* Passing this many takes no longer than looking at a page; more of them count as work. */
 #define KSM_FREE_VMAS		64
 
 /*
- * The TLB of an mm is flushed once in so many jiffies on average, after so many flushes
- * that need not wait.
+ * The TLB of an mm is flushed at most once per pause, in jiffies, on average. Up to a burst
+ * of flushes need not wait.
  */
 #define KSM_FLUSH_PAUSE		DIV_ROUND_UP(HZ, 10)
 #define KSM_FLUSH_BURST		8
@@ -75,13 +75,13 @@ static void batch_begin(struct ksm_batch *b, struct ksm_mm_slot *slot,
 	b->block.dropped = false;
 }
 
-/* Returns how far it got; there is nothing in memory that is not offered. */
+/* Returns how far it got. Memory that is not offered has nothing to look at. */
 static unsigned long walk_vma(struct ksm_domain *d, struct vm_area_struct *vma)
 {
 	struct ksm_scanner *s = &d->scanner;
 	unsigned long start = max(s->address, vma->vm_start), end = vma->vm_end;
 
-	/* What is known behind the block is for the next step to see. */
+	/* Leave what is behind the block to the next step. */
 	if (s->batch->block.base != KSM_NO_BLOCK)
 		end = ksm_block_end(start, end);
 	if (!(vma->vm_flags & VM_MERGEABLE))
@@ -92,14 +92,14 @@ static unsigned long walk_vma(struct ksm_domain *d, struct vm_area_struct *vma)
 	return ksm_walk_range(vma, start, end, &ksm_select_ops, d);
 }
 
-/* What is left of a large VMA is worth a lock of its own. */
+/* Is enough left of the VMA to take its lock instead of mmap_lock? */
 static bool is_large(const struct ksm_scanner *s, struct vm_area_struct *vma)
 {
 	return ksm_vma_offered(vma) &&
 	       vma->vm_end - max(s->address, vma->vm_start) > KSM_BLOCK_PAGES * PAGE_SIZE;
 }
 
-/* A step ends with a block. */
+/* Is the VMA behind the open block? A step ends with its block. */
 static bool ends_before(const struct ksm_batch *b, const struct vm_area_struct *vma)
 {
 	return b->block.base != KSM_NO_BLOCK &&
@@ -107,8 +107,8 @@ static bool ends_before(const struct ksm_batch *b, const struct vm_area_struct *
 }
 
 /*
- * Go on until there is a block to work on, or mmap_lock has been held for long. Returns
- * whether the mm has no more.
+ * Walk until there is a block to work on, or mmap_lock was held for long. Returns whether
+ * the end of the mm was reached without a block.
  */
 static bool walk_mm(struct ksm_domain *d, struct mm_struct *mm)
 {
@@ -134,9 +134,9 @@ static bool walk_mm(struct ksm_domain *d, struct mm_struct *mm)
 }
 
 /*
- * Bits that were cleared are set again only by a CPU that has no entry in its TLB. Some
- * architectures look at the VMAs to flush it, hence with mmap_lock held. Whoever is
- * accessed all the time shall not feel it: see KSM_FLUSH_PAUSE.
+ * A CPU sets a cleared accessed bit again only if its TLB has no entry for the page. Some
+ * architectures look at the VMAs to flush the TLB, so mmap_lock is held. KSM_FLUSH_PAUSE
+ * protects an mm that is accessed all the time from frequent flushes.
  */
 static void flush_young(struct ksm_mm_slot *slot)
 {
@@ -158,12 +158,12 @@ static void rewind_scanner(struct ksm_scanner *s)
 	s->young_end = 0;
 }
 
-/* Pages that come are seen by the number of them, or by others that have gone. */
+/* If no mapping changed, new pages show in the number of pages, or others have gone. */
 static void enter_slot(struct ksm_scanner *s, struct ksm_mm_slot *slot)
 {
 	s64 pages = percpu_counter_sum_positive(&slot->slot.mm->rss_stat[MM_ANONPAGES]);
 
-	/* It may have been long ago. */
+	/* The last flush may be long ago. */
 	if (time_before(slot->next_flush, jiffies))
 		slot->next_flush = jiffies;
 	s->entered = true;
@@ -180,15 +180,15 @@ static void leave_slot(struct ksm_domain *d, bool remove)
 	rewind_scanner(&d->scanner);
 }
 
-/* Nothing was met that is offered, and nothing is: not even what has been walked past. */
+/* The pass met no offered memory, nor was any offered behind it meanwhile. */
 static bool is_withdrawn(const struct ksm_scanner *s, struct ksm_mm_slot *slot)
 {
 	return !s->offered && xa_empty(&slot->blocks.tree) && !ksm_offers_something(slot->slot.mm);
 }
 
 /*
- * The mm takes its page tables down without waiting for this. The lock of a KSM page is
- * waited for, as ksmd will not come here again.
+ * The exit frees the page tables without waiting for this. Wait for the locks of KSM pages,
+ * since ksmd will not come here again.
  */
 static void forget_exited(struct ksm_domain *d)
 {
@@ -200,8 +200,8 @@ static void forget_exited(struct ksm_domain *d)
 }
 
 /*
- * What is known of pages that the step has come by, and not found again. It may be too
- * much for one step. Returns whether it was not.
+ * Drop the entries of pages that the step has passed and not found. Returns false if there
+ * were too many for one step.
  */
 static bool forget_missed(struct ksm_domain *d, unsigned long end)
 {
@@ -228,7 +228,7 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 	ended = walk_mm(d, slot->slot.mm);
 	if (ended)
 		flush_young(slot);
-	/* No offer can come before mmap_lock is let go. */
+	/* mmap_lock is held: nobody can offer memory now. */
 	withdrawn = ended && is_withdrawn(s, slot);
 	if (withdrawn)
 		leave_slot(d, true);
@@ -242,8 +242,8 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 }
 
 /*
- * Pages that the filter may come to know in this pass, or knows: they are not known by a
- * KSM page. Some an mm has got since a pass came to it.
+ * How many pages the filter knows or may meet in this pass: known pages that are not
+ * merged, and the pages that each mm got since a pass last came to it.
  */
 static unsigned long filter_pages(struct ksm_domain *d)
 {
@@ -260,8 +260,8 @@ static unsigned long filter_pages(struct ksm_domain *d)
 }
 
 /*
- * Once in a turn all checksums are noted again, so that pages with equal ones find each
- * other, whatever was missed before.
+ * Once in a turn the filter notes all checksums again, so that pages with equal checksums
+ * find each other whatever was missed before.
  */
 static void begin_filter(struct ksm_domain *d)
 {
@@ -275,7 +275,7 @@ static void begin_filter(struct ksm_domain *d)
 	s->zero_pages = zero_pages;
 }
 
-/* What is to happen after some time happens after so many passes, if those take longer. */
+/* The clocks count time, but advance in every pass, however short or long it is. */
 static void advance_clocks(struct ksm_scanner *s)
 {
 	unsigned long elapsed = jiffies - s->begun;
@@ -310,7 +310,7 @@ static void take_advice(struct ksm_domain *d)
 					     task_sched_runtime(current),
 					     d->pages_to_scan);
 
-	/* Without the advisor it is the administrator's, who takes no lock. */
+	/* Without the advisor, the administrator sets it, without a lock. */
 	if (d->advisor.mode != KSM_ADVISOR_NONE)
 		WRITE_ONCE(d->pages_to_scan, pages);
 }
@@ -328,12 +328,10 @@ static void end_pass(struct ksm_domain *d)
  * @d: domain; its lock is held
  * @budget: when to stop, in the unit of ksm_scan_end()
  *
- * What is known of pages that have gone is dropped on the way. The batch, which
- * may be empty, is to be given back by ksm_scan_end(), when the references to its
- * pages have been dropped.
+ * Drops the entries of pages that have gone on the way. The batch may be empty. The caller
+ * drops the references to its pages, then gives it back with ksm_scan_end().
  *
- * Return: false at the end of a pass, or if nothing is offered: then there is no
- * batch.
+ * Return: false, with no batch, at the end of a pass or if nothing is offered.
  */
 bool ksm_scan_begin(struct ksm_domain *d, u64 budget)
 {
@@ -348,7 +346,7 @@ bool ksm_scan_begin(struct ksm_domain *d, u64 budget)
 		return false;
 	batch_begin(b, slot, d->scanner.address, budget);
 
-	/* Once the cursor has left it, an exit can free the slot. */
+	/* An exit can free the slot as soon as the cursor has left it. */
 	mm = slot->slot.mm;
 	mmgrab(mm);
 	step(d, slot);
@@ -364,8 +362,8 @@ bool ksm_scan_begin(struct ksm_domain *d, u64 budget)
  * ksm_scan_end() - give the batch back
  * @d: domain; its lock is held
  *
- * Return: what it took: KSM_SKIPS_PER_PAGE for a page that was looked at, 1 for one
- * that was skipped; and as much as for a page, at least, where none was met.
+ * Return: the cost: KSM_SKIPS_PER_PAGE for a page that was looked at, 1 for a skipped page,
+ * and at least KSM_SKIPS_PER_PAGE if the step met no page.
  */
 unsigned int ksm_scan_end(struct ksm_domain *d)
 {

@@ -12,39 +12,39 @@
 #include "vma.h"
 #include "walk.h"
 
-/* Passing over so many pages of a block takes about as long as skipping one. */
+/* Skipping this many pages with their whole block takes about as long as skipping one. */
 #define KSM_PAGES_PER_SKIP	16
 
 /*
- * Once in so many passes, and in KSM_TURN_SECONDS, each block has its turn: all its pages
+ * Each block has its turn once in KSM_TURN_PASSES and in KSM_TURN_SECONDS: all its pages
  * are read, whatever the accessed bits say. A device writes to memory without setting
- * them, and a guest's processor that has an entry in its TLB need not set them either.
+ * them, and a guest's processor does not set them if it has an entry in its TLB.
  */
 #define KSM_TURN_PASSES		112
 #define KSM_TURN_SECONDS	(30 * 60)
 
-/* Passes that a page rests at most: as many as with the stock KSM. */
+/* A page rests for at most this many passes, as in the stock KSM. */
 #define KSM_MAX_REST		8U
 
 /*
- * A page that is merged and broken again and again rests for so many ticks of the
- * scanner's clock at most, in which there is one at least in each pass, and 409 at least
- * in a second: 4096 passes, or 10 seconds.
+ * A page that is merged and broken again and again rests for at most
+ * 1 << (KSM_MAX_BREAKS - 1) ticks of the scanner's clock. The clock has at least one tick
+ * per pass and 409 per second: 4096 passes, or 10 seconds.
  */
 #define KSM_MAX_BREAKS		13
 #define KSM_TICKS_PER_SECOND	((1 << (KSM_MAX_BREAKS - 1)) / 10)
 
 /**
  * struct ksm_candidate - a page that is to be looked at
- * @page: the page, with a reference; NULL if the batch has let it go meanwhile
+ * @page: the page, with a reference; NULL if the batch has dropped it meanwhile
  * @key: of its bytes
  * @item: rmap_item that was made for it, or taken out of its entry
  * @index: its number in the block
- * @tries: how often it was read, or tried to be merged, for nothing
- * @breaks: how often it was merged in vain
- * @unread: its checksum is taken to be as before
- * @unflushed: when it was read, a CPU might still write to it unnoticed
- * @waiting: it was in the unstable tree, where another one of the batch may find it
+ * @tries: how often it was read, or its merge failed, for nothing
+ * @breaks: how often it was merged and then broken
+ * @unread: it is not read; its checksum is taken to be unchanged
+ * @unflushed: when it was read, a CPU could still write to it unnoticed
+ * @waiting: it was in the unstable tree, where another page of the batch may find it
  * @has_twin: another page seems to have the same checksum
  */
 struct ksm_candidate {
@@ -62,12 +62,12 @@ struct ksm_candidate {
 
 /**
  * struct ksm_open_block - a block that is being worked on
- * @base: address of its first page, KSM_NO_BLOCK if there is none
- * @entry: its entries, laid out; those that the block has are out of date
- * @found: which pages have something to know of
- * @lost: some entries were dropped, as their pages are gone
+ * @base: address of its first page; KSM_NO_BLOCK if no block is open
+ * @entry: its entries, laid out; the packed ones in the block are out of date
+ * @found: pages that the step has met
+ * @lost: some entries were dropped because their pages are gone
  * @turn: it has its turn
- * @dropped: some pages did not get an entry, for want of memory
+ * @dropped: some pages got no entry for lack of memory
  */
 struct ksm_open_block {
 	unsigned long base;
@@ -83,15 +83,15 @@ struct ksm_open_block {
 
 /**
  * struct ksm_step - how far a step of the scan has got
- * @hold: what is locked meanwhile
- * @swept: everything before this address has been seen to
- * @blocks: where in the slot's blocks it is
- * @bitmap: room for that of a block that has none
- * @tables: page tables that it came by
- * @skipped: pages that need not be looked at, since nobody accessed them
+ * @hold: the locks that it holds
+ * @swept: nothing is left to do before this address
+ * @blocks: position in the slot's blocks
+ * @bitmap: room for the bitmap of a block that has none
+ * @tables: page tables that it passed
+ * @skipped: pages that were skipped, as nobody accessed them or they rest
  * @young: the page that is being looked at was accessed
- * @cost: what it took, in the unit of ksm_scan_end()
- * @budget: when to stop, likewise
+ * @cost: cost so far, in the unit of ksm_scan_end()
+ * @budget: cost at which to stop
  */
 struct ksm_step {
 	struct ksm_hold hold;
@@ -108,13 +108,13 @@ struct ksm_step {
 /**
  * struct ksm_batch - pages of one block that are looked at together
  * @slot: slot of the mm
- * @step: how they are found
+ * @step: the step that finds them
  * @block: the block
- * @nr: how many they are
- * @candidate: by ascending address
- * @merge: what is to be merged with KSM pages, all at once
- * @merger: the candidates of that
- * @nr_merges: how many
+ * @nr: number of candidates
+ * @candidate: the pages, by ascending address
+ * @merge: merges with KSM pages that are done together
+ * @merger: the candidates of @merge
+ * @nr_merges: length of @merge and @merger
  */
 struct ksm_batch {
 	struct ksm_mm_slot *slot;
@@ -145,12 +145,12 @@ extern const struct ksm_walk_ops ksm_select_ops;
 bool ksm_step_is_over(const struct ksm_batch *b);
 
 /**
- * ksm_has_turn() - is everything in a block to be read in this pass?
+ * ksm_has_turn() - are all pages of a block to be read in this pass?
  * @s: scanner; the domain's lock is held
  * @address: address of any page of the block
  *
- * Turns of different blocks come in different passes. A pass that takes long has the
- * turns of several passes.
+ * Different blocks have their turns in different passes. A long pass has the turns of
+ * several passes.
  *
  * Return: whether it is.
  */
@@ -172,23 +172,23 @@ static inline unsigned int ksm_entry_age(const struct ksm_scanner *s, u64 entry)
 {
 	u64 age = s->passes - FIELD_GET(KSM_ENTRY_READ, entry);
 
-	/* Each page is read before its age begins anew. */
+	/* Each page is read before its age wraps. */
 	BUILD_BUG_ON(KSM_TURN_PASSES + KSM_MAX_REST > FIELD_MAX(KSM_ENTRY_READ));
 	return FIELD_GET(KSM_ENTRY_READ, FIELD_PREP(KSM_ENTRY_READ, age));
 }
 
 /**
- * ksm_rest_after() - how long does a page rest that was merged in vain?
- * @breaks: how often it was merged, and then broken by a write that changed nothing
+ * ksm_rest_after() - how long does a page rest after a break?
+ * @breaks: how often it was broken, by writes that changed nothing
  *
- * Return: how many ticks of the scanner's clock.
+ * Return: ticks of the scanner's clock.
  */
 static inline unsigned int ksm_rest_after(unsigned int breaks)
 {
 	return breaks ? 1U << (breaks - 1) : 0;
 }
 
-/* Entry of a candidate, in the open block. */
+/* The entry of a candidate in the open block. */
 static inline u64 *ksm_candidate_entry(struct ksm_batch *b, const struct ksm_candidate *c)
 {
 	return &b->block.entry[c->index];

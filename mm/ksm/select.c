@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KSM: which pages of a page table are to be looked at?
+ * KSM: selects the pages of a page table to look at.
  *
- * A page that is known and was not accessed since it was looked at has not changed; it is
- * not even touched. The accessed bit is cleared to know that the next time, and what it
- * said is handed to reclaim. A CPU may have the entry in its TLB, and then not set the bit
- * again before the TLB is flushed: so a page that was read before that is read once more,
- * when it has been still for a while. A page that is accessed all the time and does not
+ * A known page that was not accessed since the last look has not changed, and is not even
+ * touched. ksmd clears the accessed bit, to know this at the next look, and passes its
+ * value on to reclaim. A CPU that has the entry in its TLB does not set the bit again
+ * before the TLB is flushed. So a page that was read before the flush is read once more
+ * after it has been still for a while. A page that is accessed all the time and does not
  * change is read less and less often.
  *
- * Where a whole block is at rest, a look at its page table, without a lock, is enough to
- * skip it. Whatever slips through is found when the block has its turn.
+ * If no page of a block needs anything, the block is skipped after a look at its page
+ * table, without a lock. Whatever this misses is found when the block has its turn.
  */
 
 #include <linux/mmu_notifier.h>
@@ -18,17 +18,17 @@
 
 #include "scan.h"
 
-/* Page tables that a step comes by before the lock is let go. */
+/* Page tables that a step passes before it releases the lock. */
 #define KSM_TABLES_PER_STEP	128
-/* Page tables after which it is seen whether somebody waits for the lock. */
+/* Page tables between two checks whether the lock is contended. */
 #define KSM_TABLES_PER_LOOK	4
-/* Pages after which it is seen whether somebody waits for the lock. */
+/* Pages between two checks whether the lock is contended. */
 #define KSM_PAGES_PER_LOOK	32
 
 /*
- * A huge mapping has one bit for all its pages, and so have, for some hardware, several
- * entries. It is cleared with the first page that a step comes to, and holds for the
- * others, which another step may come to.
+ * A huge mapping has one accessed bit for all its pages. On some hardware, several
+ * adjacent entries share one, too. The bit is cleared at the first page that a step comes
+ * to, and its value is kept for the others, which a later step may come to.
  */
 static bool test_and_clear_young(struct ksm_scanner *s, const struct ksm_table *t,
 				 unsigned long address, pte_t pte)
@@ -64,10 +64,10 @@ static void tell_reclaim(struct page *page)
 }
 
 /*
- * Was it accessed since this was asked last? Reclaim wants to know it too. In secondary
- * MMUs the bits of guests are cleared by the notifier. Their TLBs are not flushed for
- * that, neither here nor by flush_tlb_mm(): what a guest writes through an old TLB entry
- * is found when the block has its turn.
+ * Was the page accessed since the last call? Tell reclaim, too. The notifier clears the
+ * bits of guests in secondary MMUs. Neither this function nor flush_tlb_mm() flushes the
+ * guests' TLBs: a guest's write through an old TLB entry is found when the block has its
+ * turn.
  */
 static bool clear_young(struct ksm_domain *d, const struct ksm_table *t,
 			unsigned long address, pte_t pte)
@@ -86,8 +86,8 @@ static bool clear_young(struct ksm_domain *d, const struct ksm_table *t,
 }
 
 /*
- * For how many passes is a page to rest that was read, or tried to be merged, in vain so
- * often? As long as the stock KSM lets it, which counts passes where we count reads.
+ * How many passes does a page rest after its tries? As many as in the stock KSM, which
+ * counts passes where we count reads.
  */
 static unsigned int rest_of(u64 entry)
 {
@@ -97,9 +97,9 @@ static unsigned int rest_of(u64 entry)
 }
 
 /*
- * It was read before the TLB was flushed, and may have been written to in between. By now
- * it has been flushed, and the page has been still for a while. To read it sooner would be
- * in vain where it is about to be accessed again.
+ * The page was read before the TLB was flushed, and may have been written in between. Read
+ * it once more, now that the TLB was flushed and the page has been still for a while: an
+ * earlier read is for nothing if the page is about to be accessed again.
  */
 static bool is_to_be_confirmed(const struct ksm_scanner *s, u64 entry)
 {
@@ -144,7 +144,7 @@ static bool maps_node(const struct ksm_table *t, unsigned long address, pte_t pt
 	       (node->key.nid == NUMA_NO_NODE || node->key.nid == page_to_nid(page));
 }
 
-/* A page that waits for a twin does not wait long. */
+/* An item in the unstable tree is always read: it does not stay there for long. */
 static enum choice select_item(struct ksm_domain *d, const struct ksm_table *t,
 			       unsigned long address, pte_t pte,
 			       struct ksm_rmap_item *item)
@@ -157,7 +157,7 @@ static enum choice select_item(struct ksm_domain *d, const struct ksm_table *t,
 	return PAGE_READ;
 }
 
-/* Whatever else there is to do about a page: see KSM_ITEM_RESTING. */
+/* A rest after a break comes before everything else: see KSM_ITEM_RESTING. */
 static bool rests(const struct ksm_scanner *s, const struct ksm_rmap_item *item)
 {
 	return item->state == KSM_ITEM_RESTING &&
@@ -181,7 +181,7 @@ static enum choice select_known(struct ksm_domain *d, const struct ksm_table *t,
 	return PAGE_READ;
 }
 
-/* An entry that maps something: is the page to be looked at, or to be skipped? */
+/* Look at, or skip, the page that an entry maps. */
 static void select_entry(struct ksm_domain *d, const struct ksm_table *t,
 			 unsigned long address, pte_t pte)
 {
@@ -190,7 +190,7 @@ static void select_entry(struct ksm_domain *d, const struct ksm_table *t,
 	struct page *page = NULL;
 	enum choice choice;
 
-	/* Of a page that is not known yet, it is not certain that it can be merged. */
+	/* A page that is not known yet need not be anonymous. */
 	if (!entry) {
 		page = ksm_table_page(t, address, pte);
 		if (!ksm_is_anon(page))
@@ -220,7 +220,7 @@ bool ksm_step_is_over(const struct ksm_batch *b)
 	return b->step.cost >= b->step.budget;
 }
 
-/* Has the step taken its time, or is it to make way? */
+/* Has the step used up its budget, or is one of its locks contended? */
 static bool is_to_end(const struct ksm_batch *b, const struct ksm_table *t, unsigned int pages)
 {
 	return ksm_step_is_over(b) ||
@@ -228,7 +228,7 @@ static bool is_to_end(const struct ksm_batch *b, const struct ksm_table *t, unsi
 		(spin_is_contended(t->ptl) || ksm_hold_contended(&b->step.hold)));
 }
 
-/* The first entry that is not empty, of @nr. In a table with few pages, most are. */
+/* Find the first of @nr entries that is not empty, fast, as most may be empty. */
 static unsigned int skip_empty(pte_t *ptep, unsigned int i, unsigned int nr)
 {
 	if (!ptep || (i < nr && !pte_none(ptep_get(ptep + i))))
@@ -240,13 +240,13 @@ static unsigned int skip_empty(pte_t *ptep, unsigned int i, unsigned int nr)
 	return i;
 }
 
-/* Not every architecture has a mark for the zero page. */
+/* Not every architecture marks the zero page as special. */
 static bool may_be_anon(pte_t pte)
 {
 	return pte_present(pte) && !pte_special(pte) && !is_zero_pfn(pte_pfn(pte));
 }
 
-/* Find out which pages are to be looked at. If the block has none, go on. */
+/* Select the pages to look at. Continue the walk if there is none. */
 static bool visit_table(struct ksm_table *t, void *private)
 {
 	unsigned int i, nr = (t->end - t->start) >> PAGE_SHIFT, pages = 0;
@@ -266,7 +266,7 @@ static bool visit_table(struct ksm_table *t, void *private)
 	return b->block.base == KSM_NO_BLOCK;
 }
 
-/* Most often it is the one after that which was found before. */
+/* Most often, the block follows the one that was found before. */
 static struct ksm_block *find_block(struct ksm_step *step, unsigned long nr)
 {
 	struct ksm_block *block;
@@ -283,9 +283,9 @@ static struct ksm_block *find_block(struct ksm_step *step, unsigned long nr)
 }
 
 /*
- * May something be known of pages between @swept and here? They are gone, and what is
- * known is to be dropped before the step goes on. As to the block that @swept is in, any
- * page of it will do.
+ * May pages between @swept and here have entries? Those pages are gone, and their entries
+ * must be dropped before the step continues. If @swept is in an earlier block, any page of
+ * that block counts.
  */
 static bool knows_before(struct ksm_batch *b, const struct ksm_table *t,
 			 const struct ksm_block *block)
@@ -303,7 +303,7 @@ static bool knows_before(struct ksm_batch *b, const struct ksm_table *t,
 	       xa_find(&b->slot->blocks.tree, &nr, (base >> KSM_BLOCK_SHIFT) - 1, XA_PRESENT);
 }
 
-/* In a new generation, the filter has to learn what is known. */
+/* Note all checksums of a block in a new generation of the filter. */
 static void note_again(struct ksm_filter *filter, struct ksm_block *block)
 {
 	struct ksm_rmap_item *item;
@@ -319,7 +319,7 @@ static void note_again(struct ksm_filter *filter, struct ksm_block *block)
 	block->noted = filter->generation;
 }
 
-/* Is there a checksum in a block that another page seems to have? */
+/* Does another page seem to have one of the block's checksums? */
 static bool has_twin(const struct ksm_filter *filter, const struct ksm_block *block)
 {
 	unsigned int i;
@@ -331,7 +331,7 @@ static bool has_twin(const struct ksm_filter *filter, const struct ksm_block *bl
 	return false;
 }
 
-/* Is there nothing to do for the pages of a block, as long as nobody accesses them? */
+/* Do the pages of a block need nothing unless somebody accesses them? */
 static bool is_at_rest(const struct ksm_scanner *s, const struct ksm_block *block)
 {
 	const struct ksm_filter *filter = &s->filter;
@@ -341,7 +341,7 @@ static bool is_at_rest(const struct ksm_scanner *s, const struct ksm_block *bloc
 	       (!ksm_filter_has_twins(filter) || !has_twin(filter, block));
 }
 
-/* In the memory of a guest, accesses are not noted in this page table. */
+/* If a secondary MMU maps the memory, this page table does not show all accesses. */
 static bool needs_nothing(struct ksm_domain *d, const struct ksm_table *t,
 			  const struct ksm_block *block)
 {
@@ -355,7 +355,7 @@ static bool needs_nothing(struct ksm_domain *d, const struct ksm_table *t,
 		ksm_page_unchanged(t, block->place));
 }
 
-/* How many entries of its block are in a page table. */
+/* Count the known pages in the part of the block that the table covers. */
 static unsigned int count_known(struct ksm_step *step, const struct ksm_table *t,
 				const struct ksm_block *block)
 {
@@ -369,7 +369,7 @@ static unsigned int count_known(struct ksm_step *step, const struct ksm_table *t
 	return bitmap_weight(present, from + nr) - bitmap_weight(present, from);
 }
 
-/* Skip what needs nothing, and keep an eye on how long the lock is held. */
+/* Skip a table that needs nothing, and stop when the lock was held for long. */
 static enum ksm_walk_action test_table(struct ksm_table *t, void *private)
 {
 	struct ksm_domain *d = private;
@@ -381,7 +381,7 @@ static enum ksm_walk_action test_table(struct ksm_table *t, void *private)
 	if (ksm_step_is_over(b) || step->tables == KSM_TABLES_PER_STEP ||
 	    (step->tables % KSM_TABLES_PER_LOOK == 1 && ksm_hold_contended(&step->hold)))
 		return KSM_WALK_STOP;
-	/* Another VMA has a part of the block that has been opened. */
+	/* This VMA has another part of the open block. */
 	if (b->block.base != KSM_NO_BLOCK)
 		return KSM_WALK_VISIT;
 	block = find_block(step, t->start >> KSM_BLOCK_SHIFT);
