@@ -2,24 +2,22 @@
 /*
  * KSM: from a checksum to a page with the same bytes.
  *
- * Two trees, both ordered by key (checksum, NUMA node), so that a search touches
- * no page before it has a hit. The stable tree has the KSM pages. The unstable
- * tree has an rmap_item for each page that was found unchanged and without a
- * twin; since it is ordered by the checksum that was stored, and not by bytes
- * which may change, it never rots and is never rebuilt: an item stays until its
- * page changes, is merged, or goes.
+ * Both trees are ordered by key (checksum, NUMA node), so a search touches no page
+ * before it has a hit. The stable tree has the KSM pages. The unstable tree has an
+ * rmap_item for each unchanged page that waits for a twin. It is ordered by the stored
+ * checksum, not by bytes, which may change. So its order stays right, and it is never
+ * rebuilt: an item stays until its page changes, is merged, goes, or need not wait.
  *
- * Equal keys stand side by side. Usually these are dups: KSM pages with the same
- * bytes, made because one may have max_page_sharing mappings only. Full ones
- * stand last, so that a search begins with one that has room. Pages with
- * different bytes and equal checksums are legal too, and harmless: a search
- * compares bytes with a few candidates and then gives up.
+ * Equal keys are neighbours. Usually these are dups: KSM pages with the same bytes, made
+ * because one may have only max_page_sharing mappings. Full ones come last, so that a
+ * search begins with one that has room. Pages with different bytes and equal checksums
+ * are legal and harmless: a search compares a few pages and then gives up.
  *
- * In one tree of a million nodes, a search comes by at twenty of them, most of which no
- * cache holds; finding the twin of a page then takes longer than comparing bytes with
- * it. So either tree is in many parts, and the upper bits of a checksum tell which is
- * the right one. Other than in a hash table, checksums that somebody chose so that they
- * meet in one place make a tree there, not a list.
+ * In a single tree of a million nodes, a search visits twenty of them, most of which are
+ * in no cache; it takes longer than comparing the page that it finds. So each tree is
+ * split into many, and the upper bits of a checksum choose one. If somebody makes
+ * checksums with equal upper bits, they form one larger tree; in a hash table they would
+ * form a list.
  */
 
 #include <kunit/static_stub.h>
@@ -40,21 +38,21 @@
 #include "walk.h"
 
 /*
- * VMAs that are looked at before an item becomes an orphan, so that a crowd of forked
- * processes does not hold ksmd up at each page. What was taken for needed in vain is
- * found out by ksm_index_prune(), which looks at more.
+ * How many VMAs are looked at before an item becomes an orphan anyway, so that many forked
+ * processes do not delay ksmd at each page. ksm_index_prune() looks at more VMAs, and
+ * frees orphans that were not needed.
  */
 #define KSM_MAX_VMAS		64
 #define KSM_MAX_PRUNE_VMAS	4096
 
-/* The trees are in one part for so many pages of memory. */
+/* There is one pair of trees for this many pages of memory. */
 #define KSM_PAGES_PER_TREE	64
 
 static struct kmem_cache *node_cache;
 static struct kmem_cache *item_cache;
 
 /**
- * ksm_index_slab_init() - make room for stable nodes and rmap_items
+ * ksm_index_slab_init() - create the caches of stable nodes and rmap_items
  */
 void __init ksm_index_slab_init(void)
 {
@@ -76,7 +74,7 @@ void ksm_index_init(struct ksm_index *index, unsigned long max_sharing)
 	INIT_LIST_HEAD(&index->watch);
 }
 
-/* How much memory the trees take. */
+/* Bytes of memory that the trees take. */
 static long trees_bytes(const struct ksm_index *index)
 {
 	if (index->trees == &index->single)
@@ -85,12 +83,12 @@ static long trees_bytes(const struct ksm_index *index)
 }
 
 /**
- * ksm_index_fit() - have as many trees as it takes, if it is empty
+ * ksm_index_fit() - set the number of trees of an empty index
  * @index: the index; domain->lock is held, as for all functions here
- * @used: there is something to merge
+ * @used: memory is offered, so allocate trees; else free them
  *
- * To be called at the start of a pass, and when nothing is offered any more. Without
- * memory, everything stays as it is.
+ * To be called at the start of a pass, and when nothing is offered any more. Does nothing
+ * if the index is not empty or there is no memory.
  */
 void ksm_index_fit(struct ksm_index *index, bool used)
 {
@@ -112,10 +110,10 @@ void ksm_index_fit(struct ksm_index *index, bool used)
 }
 
 /**
- * ksm_index_bytes() - how much memory does an index take?
+ * ksm_index_bytes() - memory that an index takes
  * @index: the index; not locked
  *
- * Return: bytes, without those of rmap_items that entries lead to.
+ * Return: bytes, without those of rmap_items that entries point to.
  */
 unsigned long ksm_index_bytes(const struct ksm_index *index)
 {
@@ -171,7 +169,7 @@ struct ksm_stable_node *ksm_node_alloc(void)
 
 /**
  * ksm_node_free() - free a stable node
- * @node: node without items or orphans, in no index, that no page leads to
+ * @node: node without items or orphans, in no index, that no page points to
  */
 void ksm_node_free(struct ksm_stable_node *node)
 {
@@ -268,8 +266,8 @@ static void erase_node(struct ksm_index *index, struct ksm_stable_node *node)
 }
 
 /*
- * A node has come (sign 1) or is about to go (sign -1): count it among the dups of its
- * key if there are others, and with them the one that was there, or stays.
+ * A node was added (sign 1) or is about to go (sign -1). Count it as a dup if its key has
+ * other nodes. If there is just one other, that one becomes a dup, or ceases to be one.
  */
 static void count_dups(struct ksm_index *index, struct ksm_stable_node *node, int sign)
 {
@@ -302,7 +300,7 @@ static void remove_node(struct ksm_index *index, struct ksm_stable_node *node)
 	watch_node(index, node, false);
 }
 
-/* Items come and go: keep the node where it belongs. */
+/* The node's items have changed: keep the order of the tree, and the watch list. */
 static void settle_node(struct ksm_index *index, struct ksm_stable_node *node)
 {
 	bool full = node->nr_items >= index->max_sharing;
@@ -316,10 +314,10 @@ static void settle_node(struct ksm_index *index, struct ksm_stable_node *node)
 }
 
 /**
- * ksm_index_rekey_node() - move a KSM page to another NUMA node's part
+ * ksm_index_rekey_node() - change the NUMA node in the key of a KSM page
  * @index: the index
  * @node: node in @index
- * @nid: where its page is now
+ * @nid: NUMA node of its page now, or NUMA_NO_NODE
  */
 void ksm_index_rekey_node(struct ksm_index *index, struct ksm_stable_node *node,
 			  int nid)
@@ -335,10 +333,10 @@ void ksm_index_rekey_node(struct ksm_index *index, struct ksm_stable_node *node,
  * @node: node in @index, whose page the caller has locked
  * @item: loose item with its mm set
  * @place: position of the mapping within @anon_vma, in pages
- * @anon_vma: leads to the mapping; the item gets a reference of its own
+ * @anon_vma: the mapping is found through it; the item takes its own reference
  *
  * To be called before the page is mapped there, so that no rmap walk misses it.
- * More than max_page_sharing items are accepted: a fork brings them.
+ * More than max_page_sharing items are accepted, since forks add mappings.
  */
 void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
 		      struct ksm_rmap_item *item, unsigned long place,
@@ -364,8 +362,7 @@ void ksm_index_append(struct ksm_index *index, struct ksm_stable_node *node,
  * @index: the index
  * @item: stable item; its node's page is locked by the caller, or gone
  *
- * The item is loose afterwards, and knows the key of the page it had, but not its
- * place.
+ * The item is loose afterwards. It has the key of the KSM page, but its place is not set.
  */
 void ksm_index_detach(struct ksm_index *index, struct ksm_rmap_item *item)
 {
@@ -393,7 +390,7 @@ static void free_orphan(struct ksm_index *index, struct ksm_rmap_item *orphan)
 }
 
 /**
- * ksm_index_del_node() - give up a stable node whose page is gone
+ * ksm_index_del_node() - free a stable node whose page is gone
  * @index: the index
  * @node: node in @index; freed. Its items become loose.
  */
@@ -416,7 +413,7 @@ void ksm_index_del_node(struct ksm_index *index, struct ksm_stable_node *node)
 }
 
 /**
- * ksm_index_add_item() - let a page be found by a twin
+ * ksm_index_add_item() - enter a page into the unstable tree, for a twin to find
  * @index: the index
  * @item: loose item with its key set
  */
@@ -428,7 +425,7 @@ void ksm_index_add_item(struct ksm_index *index, struct ksm_rmap_item *item)
 	ksm_count(&index->nr_unstable, 1);
 }
 
-/* From now on the item belongs to its node only, for others' mappings. */
+/* From now on the item belongs only to its node, which needs it for others' mappings. */
 static void make_orphan(struct ksm_index *index, struct ksm_rmap_item *item)
 {
 	struct ksm_stable_node *node = item->node;
@@ -445,7 +442,7 @@ static void make_orphan(struct ksm_index *index, struct ksm_rmap_item *item)
 	watch_node(index, node, true);
 }
 
-/* A node's page, referenced and locked. Without a page, the node is given up. */
+/* Get a node's page, referenced and locked. Free the node if it has no page. */
 static struct folio *lock_node(struct ksm_index *index,
 			       struct ksm_stable_node *node,
 			       enum ksm_folio_lock lock)
@@ -457,16 +454,16 @@ static struct folio *lock_node(struct ksm_index *index,
 	return folio;
 }
 
-/* Orphans wait for the page to be swapped in again. */
+/* Must the node stay, as a swap-in may map its page again through an orphan? */
 static bool awaits_swapin(const struct ksm_stable_node *node, struct folio *folio)
 {
 	return folio_test_swapcache(folio) && !list_empty(&node->orphans);
 }
 
 /*
- * Give the node up if it has no items, and its page is mapped nowhere, unless it is to be
- * kept; returns whether it is gone. A page that is mapped all the same came by fork, and
- * ksmd will meet it there.
+ * Unlock the page. Free the node if it has no items and its page is not mapped, unless
+ * @keep; return whether it was freed. Mappings without items came by fork, and ksmd will
+ * meet them.
  */
 static bool unlock_node(struct ksm_index *index, struct ksm_stable_node *node,
 			struct folio *folio, bool keep)
@@ -519,18 +516,17 @@ static int free_stable(struct ksm_index *index, struct ksm_rmap_item *item,
 /**
  * ksm_index_free_item() - free an item, in whichever tree it is
  * @index: the index
- * @item: any item
+ * @item: any item but an orphan
  * @lock: how to get the lock of the KSM page if the item is stable, not
- *	KSM_FOLIO_NOLOCK; the caller must hold no folio lock if it is to be waited
- *	for
+ *	KSM_FOLIO_NOLOCK; with KSM_FOLIO_LOCK, the caller must hold no folio lock
  *
- * Who has the lock may be migrating the page: there may be no mapping of it at the
- * moment, which does not mean that there will be none. So ksmd does not wait, it
- * comes by again. A stable node is given up with its last mapping; as long as
- * others' mappings are found through the item only, it stays there as an orphan.
+ * Migration may hold the lock: then the page may have no mapping now, but get its mappings
+ * back. So ksmd does not wait, but tries again in the next pass. The stable node is freed
+ * with its last mapping. If others' mappings are found only through the item, it stays on
+ * the node as an orphan.
  *
- * Return: 0, and the item is not the caller's any more; -EBUSY if the lock was
- * tried in vain, and nothing has changed.
+ * Return: 0, and the caller does not own the item any more; -EBUSY if trylock failed, and
+ * nothing has changed.
  */
 int ksm_index_free_item(struct ksm_index *index, struct ksm_rmap_item *item,
 			enum ksm_folio_lock lock)
@@ -544,8 +540,8 @@ int ksm_index_free_item(struct ksm_index *index, struct ksm_rmap_item *item,
 }
 
 /*
- * The next node with room after @node, or the first if @node is NULL. Full ones stand
- * behind those, so the first full one ends the search.
+ * Find the next node with room after @node, or the first if @node is NULL. The first full
+ * node ends the search, since full ones come last.
  */
 static struct ksm_stable_node *next_roomy(struct ksm_index *index,
 					  const struct ksm_key *key,
@@ -562,9 +558,9 @@ static struct ksm_stable_node *next_roomy(struct ksm_index *index,
 }
 
 /*
- * The node's page if it can serve for the key. Nodes whose page has moved to
- * another NUMA node than their key says wait for ksmd to meet them; nobody shall
- * get a page that is broken.
+ * Get the node's page if it can be mapped for the key. If migration has moved the page to
+ * another NUMA node, the node is not used until ksmd meets the page and changes the key.
+ * A poisoned page is not used.
  */
 static struct folio *candidate_folio(struct ksm_stable_node *node)
 {
@@ -586,9 +582,9 @@ static struct folio *candidate_folio(struct ksm_stable_node *node)
  * @key: of the bytes
  * @kfolio: where to put the KSM page, with a reference for the caller
  *
- * Nodes met on the way whose page is gone are given up. Bytes are not compared:
- * ksm_replace_pages() does that, and if they differ, ksm_index_put_behind() lets the
- * next search find another node.
+ * Frees nodes on the way whose page is gone. Does not compare bytes: ksm_replace_pages()
+ * does. If they differ, the caller calls ksm_index_put_behind(), and the next search finds
+ * another node.
  *
  * Return: the node, or NULL.
  */
@@ -613,12 +609,12 @@ struct ksm_stable_node *ksm_index_find_node(struct ksm_index *index,
 }
 
 /**
- * ksm_index_put_behind() - a KSM page turned out to have other bytes than its key says
+ * ksm_index_put_behind() - move a KSM page behind the others with its key
  * @index: the index
  * @node: its node
  *
- * Or the bytes that it was compared with had changed. It goes behind its equals that
- * have room, and cannot stand in their way.
+ * To be called when a page with this key turned out to have other bytes. The next search
+ * then finds another KSM page with room first.
  */
 void ksm_index_put_behind(struct ksm_index *index, struct ksm_stable_node *node)
 {
@@ -627,11 +623,11 @@ void ksm_index_put_behind(struct ksm_index *index, struct ksm_stable_node *node)
 }
 
 /**
- * ksm_index_expect() - a checksum will be looked up soon
+ * ksm_index_expect() - prefetch for the search of a checksum
  * @index: the index
  * @checksum: the checksum
- * @soon: this was called with false a few pages ago; it is to be called with true a few
- *	pages before the search
+ * @soon: false at the first call, some pages before the search; true at a second call, a
+ *	few pages before it
  *
  * Nearly every search would wait for memory twice: for the root of a tree, and for a node.
  */
@@ -648,11 +644,11 @@ void ksm_index_expect(const struct ksm_index *index, u64 checksum, bool soon)
 }
 
 /**
- * ksm_index_has_key() - is there anything with a key, in either tree?
+ * ksm_index_has_key() - does either tree have a key?
  * @index: the index
  * @key: the key
  *
- * Return: whether there is, be it full, held by somebody, or of other bytes.
+ * Return: whether it does, even if only for pages that are full, held, or of other bytes.
  */
 bool ksm_index_has_key(struct ksm_index *index, const struct ksm_key *key)
 {
@@ -660,11 +656,11 @@ bool ksm_index_has_key(struct ksm_index *index, const struct ksm_key *key)
 }
 
 /**
- * ksm_index_is_unique() - does an item have its key for itself?
+ * ksm_index_is_unique() - is an item the only one with its key?
  * @index: the index
  * @item: unstable item
  *
- * Return: whether there is nothing else with this key.
+ * Return: whether nothing else in the trees has this key.
  */
 bool ksm_index_is_unique(struct ksm_index *index, struct ksm_rmap_item *item)
 {
@@ -674,8 +670,8 @@ bool ksm_index_is_unique(struct ksm_index *index, struct ksm_rmap_item *item)
 }
 
 /*
- * Can this page of an item be merged with that one? Of two pages in one huge page, which is
- * to be split, both are held by the caller.
+ * Can the page be merged with that of an item? If both are in one huge page, which will be
+ * split, the caller holds both.
  */
 static bool is_twin(const struct ksm_key *key, struct page *page, struct page *twin_page)
 {
@@ -692,12 +688,12 @@ static bool is_twin(const struct ksm_key *key, struct page *page, struct page *t
  * @page: the page, which has no item; the caller holds a reference
  * @twin_page: where to put the page found, with a reference for the caller
  *
- * A page that somebody holds cannot be merged at present, and must not keep others
- * with the same bytes from each other: it is passed over.
+ * Skips a page that somebody holds: it cannot be merged now, and must not keep other
+ * pages with the same bytes apart.
  *
  * Return: an unstable item; NULL if there is none;
- * ERR_PTR(-EEXIST) if there is one whose page is @page itself, shared by fork:
- * then there is nothing to merge, and one entry in the tree is enough.
+ * ERR_PTR(-EEXIST) if there is one whose page is @page itself, shared by fork: then there
+ * is nothing to merge, and one item in the tree is enough.
  */
 struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 					  const struct ksm_key *key,
@@ -730,8 +726,8 @@ struct ksm_rmap_item *ksm_index_find_item(struct ksm_index *index,
 }
 
 /*
- * ksmd has met the mappings that these were kept for, or they are gone, or never were.
- * Returns what it took.
+ * Free orphans that are not needed: ksmd has met the mappings that they were kept for, or
+ * those are gone, or never were. Returns the cost.
  */
 static unsigned int prune_orphans(struct ksm_index *index, struct ksm_stable_node *node,
 				  struct folio *folio, unsigned int budget)
@@ -770,7 +766,7 @@ static unsigned int prune_node(struct ksm_index *index, struct ksm_stable_node *
 }
 
 /**
- * ksm_index_prune_begin() - have all that is watched looked at
+ * ksm_index_prune_begin() - let ksm_index_prune() look at all watched nodes
  * @index: the index
  */
 void ksm_index_prune_begin(struct ksm_index *index)
@@ -779,20 +775,19 @@ void ksm_index_prune_begin(struct ksm_index *index)
 }
 
 /**
- * ksm_index_prune() - give up what no item will ever lead to
+ * ksm_index_prune() - free nodes and orphans that are not needed
  * @index: the index
- * @budget: when to stop, in the unit of what is returned
+ * @budget: cost at which to stop, in the unit of the return value
  *
- * A node loses its last item while its page is still mapped by a forked child
- * that ksmd has not met. If that child then goes, nobody tells. Nor does anybody
- * tell when a full page goes, before ksmd comes by at one of its items.
+ * A node may lose its last item while a forked child that ksmd has not met still maps its
+ * page. When the child exits, ksmd gets no notice. Nor does it when a full page is freed,
+ * until it comes to one of the page's items.
  *
- * To be called until @index->nr_unpruned is zero. Of an orphan that has more than
- * KSM_MAX_PRUNE_VMAS relatives nobody finds out whether it is needed: it stays as long as
- * they are so many.
+ * To be called until @index->nr_unpruned is zero. An orphan with more than
+ * KSM_MAX_PRUNE_VMAS relatives is taken for needed, and stays as long as it has so many.
  *
- * Return: what it took: 1 for each node, orphan and VMA that was looked at, and 1 at
- * least. That can be more than @budget by KSM_MAX_PRUNE_VMAS.
+ * Return: the cost: 1 for each node, orphan and VMA that was looked at, and at least 1. It
+ * can exceed @budget by KSM_MAX_PRUNE_VMAS.
  */
 unsigned int ksm_index_prune(struct ksm_index *index, unsigned int budget)
 {
@@ -809,7 +804,7 @@ unsigned int ksm_index_prune(struct ksm_index *index, unsigned int budget)
 	return max(cost, 1U);
 }
 
-/* In the order of keys: to be asked for the next before a node is given up. */
+/* In the order of keys. Get the next node before you free one. */
 static struct ksm_stable_node *node_after(const struct ksm_index *index,
 					  const struct ksm_stable_node *node)
 {
@@ -822,13 +817,13 @@ static struct ksm_stable_node *node_after(const struct ksm_index *index,
 }
 
 /**
- * ksm_index_prune_range() - give up nodes whose pages have been taken offline
+ * ksm_index_prune_range() - free nodes whose pages have been taken offline
  * @index: the index
  * @start_pfn: first page frame of the range
  * @end_pfn: end of the range, exclusive
  *
- * What was mapped has been migrated away before; what is left over are nodes
- * that have not noticed yet that their page is gone, and must not look.
+ * Mapped pages were migrated away before. The nodes that are left have lost their page
+ * unnoticed, and must not look at it: its struct page may be gone.
  */
 void ksm_index_prune_range(struct ksm_index *index, unsigned long start_pfn,
 			   unsigned long end_pfn)
@@ -844,10 +839,10 @@ void ksm_index_prune_range(struct ksm_index *index, unsigned long start_pfn,
 }
 
 /**
- * ksm_index_clear() - give up all stable nodes
+ * ksm_index_clear() - free all stable nodes
  * @index: the index, with no items in use
  *
- * Return: 0; -EBUSY if a page is still mapped, as by an mm that is just exiting.
+ * Return: 0; -EBUSY if a page is still mapped, for example by an mm that is exiting.
  */
 int ksm_index_clear(struct ksm_index *index)
 {

@@ -13,16 +13,16 @@
 struct anon_vma;
 
 /*
- * How many pages with an equal key a search compares bytes with. By chance, 48
- * bits hardly ever give a second one with other bytes; more are met when bytes changed
- * after they were entered, and where checksum.c falls back on xxh64, when somebody makes
- * equal checksums on purpose. Whatever turns out to differ goes behind its equals, so
- * that it cannot stand in the way of others for ever.
+ * How many pages with an equal key a search compares. Pages with different bytes hardly
+ * ever have the same 48 bits by chance. Several of them mean that bytes changed after a
+ * page entered the tree, or that somebody made equal checksums on purpose, where
+ * checksum.c falls back on xxh64. A page that differs moves behind the others with its
+ * key, so that it cannot hide them for ever.
  */
 #define KSM_MAX_COMPARES	8
 
 /**
- * struct ksm_key - what the trees are ordered by
+ * struct ksm_key - sort key of the trees
  * @checksum: of the bytes of the page
  * @nid: node that the page must be on, NUMA_NO_NODE if it does not matter
  */
@@ -31,18 +31,17 @@ struct ksm_key {
 	s64 nid : 16;
 };
 
-/* The longest user addresses have 57 bits, of which a page's number has no lower ones. */
+/* User addresses have at most 57 bits; a page number lacks those of the offset. */
 #define KSM_PLACE_BITS		52
 
 /**
  * enum ksm_item_state - where an rmap_item is
  * @KSM_ITEM_LOOSE: in no tree: just made, or its KSM page is gone
- * @KSM_ITEM_UNSTABLE: in the unstable tree, to be found by a twin
- * @KSM_ITEM_STABLE: on the list of a stable node: it maps a KSM page
- * @KSM_ITEM_ORPHAN: on the other list of a stable node: its own mapping is gone, and its
- *	entry too, but mappings that ksmd has not met yet are found through it
- * @KSM_ITEM_RESTING: in no tree: a write that changed nothing broke its KSM page, and it
- *	is not to be merged again at once
+ * @KSM_ITEM_UNSTABLE: in the unstable tree, where a twin can find it
+ * @KSM_ITEM_STABLE: on the list of items of a stable node: it maps a KSM page
+ * @KSM_ITEM_ORPHAN: on the list of orphans of a stable node: its own mapping and its entry
+ *	are gone, but the rmap walk finds mappings through it that ksmd has not met yet
+ * @KSM_ITEM_RESTING: in no tree: rests after a break, before it is merged again
  */
 enum ksm_item_state {
 	KSM_ITEM_LOOSE,
@@ -53,16 +52,16 @@ enum ksm_item_state {
 };
 
 /**
- * struct ksm_rmap_item - a page of an mm that is in one of the trees
- * @mm: the mm; kept by the reference of its slot; NULL for an orphan
+ * struct ksm_rmap_item - a page of an mm that is in one of the trees, or rests
+ * @mm: the mm; its slot holds the reference; NULL for an orphan
  * @place: number of the page in the mm, or, if stable or an orphan, position of the
  *	mapping within @anon_vma, in pages
- * @breaks: how often a write that changed nothing has broken the sharing lately
- * @state: which of the others hold
- * @clock: pass in which the page was merged, or from which on it rests
+ * @breaks: how often writes that changed nothing have broken the page lately
+ * @state: which of the other fields are valid
+ * @clock: tick of the scanner's clock when the page was merged, or began to rest
  * @key: of the bytes last read, unless stable or an orphan
- * @anon_vma: leads to every VMA that may map the KSM page from here by fork; a
- *	reference is held while stable or an orphan
+ * @anon_vma: has every VMA that may have got the mapping by fork; the item holds a
+ *	reference while stable or an orphan
  * @rb: in the unstable tree, if unstable
  * @node: the stable node, if stable or an orphan
  * @link: in one of @node's lists, if stable or an orphan
@@ -92,15 +91,15 @@ struct ksm_rmap_item {
  * @key: of the page's bytes, which do not change
  * @kpfn: page frame number; migration changes it under the folio lock
  * @items: the rmap_items that map the page
- * @orphans: rmap_items that others' mappings are found through; what was looked at goes
- *	to its end
+ * @orphans: rmap_items through which the rmap walk finds mappings of other mm's; pruning
+ *	moves those that it keeps to the end
  * @nr_items: length of @items
- * @full: has max_page_sharing items; such nodes stand behind the others of
- *	their key, where no lookup meets them
+ * @full: has max_page_sharing items; full nodes come after the others with
+ *	their key, where no search meets them
  * @zero: the page is all zero
- * @moves: how often migration has changed @kpfn, modulo what fits
- * @watch: in the index's list of nodes to look after, which are those without
- *	items, with orphans, or full
+ * @moves: how often migration has changed @kpfn; wraps
+ * @watch: in the index's list of watched nodes: those without items, with
+ *	orphans, or full
  */
 struct ksm_stable_node {
 	struct rb_node rb;
@@ -117,7 +116,7 @@ struct ksm_stable_node {
 
 /**
  * struct ksm_trees - the part of an index for checksums with the same upper bits
- * @stable: stable nodes, by key, then full ones last
+ * @stable: stable nodes, by key, full ones last within a key
  * @unstable: rmap_items of unchanged pages without a twin, by key
  */
 struct ksm_trees {
@@ -127,17 +126,17 @@ struct ksm_trees {
 
 /**
  * struct ksm_index - from a checksum to a page
- * @trees: all of them
+ * @trees: 1 << @bits trees, or @single
  * @bits: how many upper bits of a checksum choose its trees
- * @single: the trees, if there is no need for more
+ * @single: the trees while @bits is 0
  * @nr_nodes: stable nodes
  * @nr_unstable: rmap_items in the unstable trees
  * @nr_orphans: rmap_items that are orphans
- * @watch: stable nodes that may have lost their page unnoticed; what was looked at goes
- *	to its end
+ * @watch: stable nodes that may have lost their page unnoticed; pruning moves each to the
+ *	end
  * @nr_watched: length of @watch
- * @nr_unpruned: how many of those are still to be looked at
- * @max_sharing: how many items fill a stable node
+ * @nr_unpruned: how many of them are still to be pruned
+ * @max_sharing: number of items that fills a stable node
  * @pages_shared: stable nodes that have items
  * @pages_sharing: items on stable nodes beyond the first of each
  * @chains: keys that have more than one stable node
@@ -209,7 +208,7 @@ static inline bool ksm_index_validate(const struct ksm_index *index)
 #endif
 
 /**
- * ksm_item_address() - where is the page of an rmap_item?
+ * ksm_item_address() - address of the page of an rmap_item
  * @item: item that is neither stable nor an orphan
  *
  * Return: the address in the item's mm.
