@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KSM: what a KSM page is made of, and who joins it.
+ * KSM: makes KSM pages, and maps them in place of equal pages.
  *
- * The rmap_item of a mapping comes before the mapping itself, and goes after it, so that
- * no rmap walk misses one. Both happen under the lock of the KSM page.
+ * The rmap_item of a mapping is added before the mapping, and removed after it, so that no
+ * rmap walk misses a mapping. Both happen under the folio lock of the KSM page.
  */
 
 #include <linux/mm.h>
@@ -19,7 +19,7 @@
 #include "rmap.h"
 #include "vma.h"
 
-/* The item's mapping of a KSM page is found from this VMA's anon_vma. */
+/* Append an item whose mapping, in this VMA, is found through @anon_vma. */
 static void append(struct ksm_index *index, struct ksm_stable_node *node,
 		   struct ksm_rmap_item *item, struct vm_area_struct *vma,
 		   struct anon_vma *anon_vma)
@@ -35,11 +35,11 @@ static void append(struct ksm_index *index, struct ksm_stable_node *node,
  * @folio: the KSM page, referenced by the caller
  * @node: its stable node
  *
- * It came by fork, or back from swap. A node may get more mappings than max_page_sharing
- * allows in that way.
+ * The mapping came by fork or swap-in. Thus a node may get more mappings than
+ * max_page_sharing allows.
  *
- * Return: whether @item is stable now; else the page was locked, or is on its way
- * elsewhere.
+ * Return: whether @item is stable now; else the page is locked, or has been migrated or
+ * unmapped.
  */
 bool ksm_join_adopt(struct ksm_index *index, struct ksm_rmap_item *item,
 		    struct folio *folio, struct ksm_stable_node *node)
@@ -58,7 +58,7 @@ bool ksm_join_adopt(struct ksm_index *index, struct ksm_rmap_item *item,
 	return item->state == KSM_ITEM_STABLE;
 }
 
-/* Is the KSM page of the last one locked by another one before it? */
+/* Has a merge before @m locked the same KSM page? */
 static bool locked_before(const struct ksm_merge *merge, const struct ksm_merge *m)
 {
 	for (; merge < m; merge++)
@@ -68,9 +68,8 @@ static bool locked_before(const struct ksm_merge *merge, const struct ksm_merge 
 }
 
 /*
- * Lock the KSM page, and let it know of the mapping to come. Until it is locked, the page
- * can be migrated or turn out to be broken, and others may have joined it since it was
- * found to have room.
+ * Lock the KSM page, and append the item of the coming mapping. Before it was locked, the
+ * page may have been migrated or poisoned, or other mappings may have filled it.
  */
 static int enter_node(struct ksm_index *index, struct vm_area_struct *vma,
 		      struct ksm_merge *merge, struct ksm_merge *m)
@@ -88,8 +87,8 @@ static int enter_node(struct ksm_index *index, struct vm_area_struct *vma,
 		return -ENOSPC;
 	append(index, m->node, m->item, vma, vma->anon_vma);
 	/*
-	 * While it had one mapping, MADV_FREE may have declared the bytes
-	 * worthless. They are of worth to this mapping.
+	 * While it had one mapping, MADV_FREE may have made it clean and so
+	 * discardable. The new mapping needs the bytes.
 	 */
 	if (!folio_test_swapcache(kfolio))
 		folio_set_dirty(kfolio);
@@ -97,8 +96,8 @@ static int enter_node(struct ksm_index *index, struct vm_area_struct *vma,
 }
 
 /*
- * Lock the page, alone in its folio, then the KSM page. If somebody holds the page, its
- * entry need not be taken out to find that out.
+ * Lock the page, alone in its folio, then the KSM page. Check first whether somebody holds
+ * the page, which costs less than to clear its entry for nothing.
  */
 static int begin_merge(struct ksm_index *index, struct vm_area_struct *vma,
 		       struct ksm_merge *merge, struct ksm_merge *m)
@@ -134,7 +133,7 @@ static void trace_merge(const struct ksm_merge *m, struct mm_struct *mm)
 		trace_ksm_merge_one_page(pfn, NULL, mm, m->err);
 }
 
-/* Those that lie in one VMA; its mmap_lock is held. */
+/* All of them are in one VMA; its mmap_lock is held. */
 static void join_in_vma(struct ksm_index *index, struct vm_area_struct *vma,
 			struct ksm_merge *merge, unsigned int nr)
 {
@@ -157,7 +156,7 @@ static void join_in_vma(struct ksm_index *index, struct vm_area_struct *vma,
 			folio_unlock(page_folio(m->kpage));
 }
 
-/* Join as many as lie in one VMA and one page table; returns how many. */
+/* Join those in the same VMA, page table and KSM_MAX_SPAN; returns how many. */
 static unsigned int join_some(struct ksm_index *index, struct mm_struct *mm,
 			      struct ksm_merge *merge, unsigned int max)
 {
@@ -179,16 +178,16 @@ static unsigned int join_some(struct ksm_index *index, struct mm_struct *mm,
 }
 
 /**
- * ksm_join() - map KSM pages, or the zero page, in the place of pages with the same bytes
+ * ksm_join() - map KSM pages, or the zero page, in place of pages with the same bytes
  * @index: the index
- * @mm: mm that is kept by its slot; mmap_lock is not held
- * @merge: what is to be joined, all in one page table, in ascending order of addresses
+ * @mm: mm that its slot keeps; mmap_lock is not held
+ * @merge: what to join, all in one page table, in ascending order of addresses
  * @nr: how many, up to KSM_MAX_JOINS
  *
- * What came out is in the error of each: 0, and the item is stable; -ENOENT if the address
- * is not offered any more; -EBUSY if a page is locked or held by somebody; -EFAULT if it
- * is not mapped there any more; -ENOSPC if the KSM page has become full; -EAGAIN if the
- * bytes differ. With an error the item is loose, and nothing has changed.
+ * Sets the error of each: 0, and the item is stable; -ENOENT if the address is not offered
+ * any more; -EBUSY if a page is locked or held by somebody; -EFAULT if it is not mapped
+ * there any more; -ENOSPC if the KSM page has become full; -EAGAIN if the bytes differ.
+ * With an error the item is loose, and nothing has changed.
  */
 void ksm_join(struct ksm_index *index, struct mm_struct *mm, struct ksm_merge *merge,
 	      unsigned int nr)
@@ -202,8 +201,8 @@ void ksm_join(struct ksm_index *index, struct mm_struct *mm, struct ksm_merge *m
 }
 
 /*
- * Its present mappings are found from its own anon_vma, which may be a parent's;
- * the VMA's anon_vma would not lead to those.
+ * The existing mappings are found through the page's own anon_vma, which may be a
+ * parent's. The VMA's anon_vma may not have them.
  */
 static void make_ksm_page(struct ksm_index *index, struct ksm_rmap_item *item,
 			  struct vm_area_struct *vma, struct folio *folio,
@@ -218,7 +217,7 @@ static void make_ksm_page(struct ksm_index *index, struct ksm_rmap_item *item,
 	ksm_index_add_node(index, node);
 	append(index, node, item, vma, anon_vma);
 	ksm_folio_set_node(folio, node);
-	/* Reclaim would drop a clean page that has no place in swap. */
+	/* Reclaim would discard a clean page that is not in swap. */
 	folio_mark_accessed(folio);
 	folio_set_dirty(folio);
 }
@@ -250,20 +249,19 @@ static int promote_in_vma(struct ksm_index *index, struct vm_area_struct *vma,
 }
 
 /**
- * ksm_join_promote() - make a KSM page of a page, with one mapping so far
+ * ksm_join_promote() - turn a page into a KSM page, with one mapping so far
  * @index: the index
  * @item: loose item of the mapping, with its key; stable afterwards
  * @page: the page; the caller holds one reference, which it keeps
- * @node: a new stable node, the page's afterwards
+ * @node: a new stable node, which belongs to the page afterwards
  *
- * The key of a KSM page is that of its bytes, which do not change any more. Those that
- * @item has the key of may have changed since they were read: then the page is not to
- * become a KSM page, since none with its bytes would find it.
+ * The key of a KSM page comes from its bytes once they cannot change any more. If they
+ * changed since the key of @item was computed, the page must not become a KSM page: no
+ * page with its bytes would find it.
  *
  * Return: 0; -ENOENT if the address is not offered any more; -EBUSY if the page is locked
- * or held by somebody; -EFAULT if it is not mapped there any more; -EAGAIN if its
- * checksum is not what the key says, which it then does. With an error nothing else has
- * changed.
+ * or held by somebody; -EFAULT if it is not mapped there any more; -EAGAIN if the checksum
+ * of its bytes was not that in the key, and now is. With an error nothing else has changed.
  */
 int ksm_join_promote(struct ksm_index *index, struct ksm_rmap_item *item,
 		     struct page *page, struct ksm_stable_node *node)

@@ -2,13 +2,11 @@
 /*
  * KSM: from equal pages to one, in the page table.
  *
- * The rule that everything hangs on: a page's bytes are trusted only after its
- * entry has been taken out of the page table and flushed from every TLB, and
- * its reference count then accounts for all its mappings and nothing else. From
- * there on neither a CPU nor a device can write to it. get_user_pages_fast(),
- * which takes no lock, raises the count first and then looks whether the entry
- * is still there; we clear the entry first and then look at the count; so one of
- * the two notices the other.
+ * All safety depends on one rule: a page's bytes are trusted only after its entry was
+ * cleared and flushed from every TLB, and its reference count then matches its mappings.
+ * From then on neither a CPU nor a device can write to it. get_user_pages_fast() takes
+ * no lock: it raises the count first, and then checks that the entry is still there. KSM
+ * clears the entry first, and then checks the count. So one of the two notices the other.
  */
 
 #include <linux/cacheflush.h>
@@ -27,12 +25,12 @@
 #include "vma.h"
 
 /**
- * struct ksm_frozen - pages whose entries are out of the page table
+ * struct ksm_frozen - pages whose page table entries are cleared
  * @vma: VMA of the entries
- * @start: address of the first
+ * @start: address of the first page
  * @ptep: its entry, under @ptl
  * @ptl: page table lock, held
- * @range: what secondary MMUs were told
+ * @range: range that secondary MMUs have invalidated
  */
 struct ksm_frozen {
 	struct vm_area_struct *vma;
@@ -44,9 +42,9 @@ struct ksm_frozen {
 
 /**
  * ksm_folio_held() - does somebody hold a folio, so that merging its pages would fail?
- * @folio: folio that the caller holds one reference to
+ * @folio: the folio; the caller holds one reference
  *
- * Return: whether there are references beyond those of mappings, swap cache and caller.
+ * Return: whether it has references beyond those of mappings, swap cache and caller.
  */
 bool ksm_folio_held(struct folio *folio)
 {
@@ -65,13 +63,13 @@ static pte_t *frozen_ptep(const struct ksm_frozen *f, const struct ksm_merge *m)
 	return f->ptep + ((m->address - f->start) >> PAGE_SHIFT);
 }
 
-/* Put an entry in, the old one or another. */
+/* Set the old entry again, or a new one. */
 static void frozen_set(const struct ksm_frozen *f, const struct ksm_merge *m, pte_t pte)
 {
 	set_pte_at(f->vma->vm_mm, m->address, frozen_ptep(f, m), pte);
 }
 
-/* The old entry comes back. */
+/* Restore the old entry. */
 static void frozen_fail(const struct ksm_frozen *f, struct ksm_merge *m, int err)
 {
 	frozen_set(f, m, m->pte);
@@ -90,13 +88,13 @@ static bool lock_table(struct ksm_frozen *f)
 		return false;
 	__acquire(f->ptl); /* sparse does not see it */
 	f->ptep = ptep;
-	/* By frozen_put(). */
+	/* frozen_put() releases both. */
 	__release(f->ptl);
 	__release(RCU);
 	return true;
 }
 
-/* Take the entry out that maps the page, if it does. */
+/* Clear the entry if it still maps the page. */
 static void take_entry(const struct ksm_frozen *f, struct ksm_merge *m)
 {
 	pte_t *ptep = frozen_ptep(f, m);
@@ -111,9 +109,9 @@ static void take_entry(const struct ksm_frozen *f, struct ksm_merge *m)
 }
 
 /*
- * Take the entries out and see that nobody else holds the pages. Where there is no error
- * then, the bytes are at rest. The page table lock is held until frozen_put(), if there
- * is a page table.
+ * Clear the entries and check that nobody else holds the pages. The bytes of a page without
+ * an error cannot change then. On success, the page table lock is held until frozen_put();
+ * without a page table, this fails.
  */
 static bool frozen_get(struct ksm_frozen *f, struct vm_area_struct *vma,
 		       struct ksm_merge *merge, unsigned int nr)
@@ -136,7 +134,7 @@ static bool frozen_get(struct ksm_frozen *f, struct vm_area_struct *vma,
 	for (m = merge; m < merge + nr; m++)
 		if (!m->err)
 			take_entry(f, m);
-	/* From here on nobody uses the entries that were taken out. */
+	/* From here on no CPU uses the cleared entries. */
 	flush_tlb_range(f->vma, f->start, f->range.end);
 	for (m = merge; m < merge + nr; m++)
 		if (!m->err && ksm_folio_held(page_folio(m->page)))
@@ -146,7 +144,7 @@ static bool frozen_get(struct ksm_frozen *f, struct vm_area_struct *vma,
 
 static void frozen_put(struct ksm_frozen *f)
 {
-	/* By lock_table(). */
+	/* lock_table() has taken both. */
 	__acquire(RCU);
 	__acquire(f->ptl);
 	pte_unmap_unlock(f->ptep, f->ptl);
@@ -154,8 +152,8 @@ static void frozen_put(struct ksm_frozen *f)
 }
 
 /*
- * From now on the page is mapped read-only, if at all: it can be nobody's
- * exclusive page any more, and what the entry knows of it goes to the folio.
+ * From now on the page is mapped read-only, if at all. So it cannot stay PageAnonExclusive,
+ * and the dirty bit of the entry moves to the folio.
  */
 static int frozen_share(const struct ksm_merge *m)
 {
@@ -176,11 +174,11 @@ static pte_t map_zero(struct vm_area_struct *vma, struct page *zero)
 
 	ksm_account_zero_pages(vma->vm_mm, 1);
 	dec_mm_counter(vma->vm_mm, MM_ANONPAGES);
-	/* Dirty marks it as ours: see is_ksm_zero_pte(). */
+	/* The dirty bit shows that ksmd mapped it: see is_ksm_zero_pte(). */
 	return pte_mkdirty(pte_mkspecial(pte));
 }
 
-/* An entry for a shared page, with everything counted that it brings. */
+/* Make an entry for a shared page, and account for it. */
 static pte_t map_shared(struct vm_area_struct *vma, const struct ksm_merge *m)
 {
 	struct folio *kfolio = page_folio(m->kpage);
@@ -192,7 +190,7 @@ static pte_t map_shared(struct vm_area_struct *vma, const struct ksm_merge *m)
 	return mk_pte(m->kpage, vma->vm_page_prot);
 }
 
-/* Uncount what the old entry brought; the caller still holds the folio. */
+/* Undo the accounting of the old entry; the caller still holds the folio. */
 static void unmap_page(struct vm_area_struct *vma, const struct ksm_merge *m)
 {
 	struct folio *folio = page_folio(m->page);
@@ -228,14 +226,14 @@ static void frozen_protect(const struct ksm_frozen *f, struct ksm_merge *m)
 }
 
 /**
- * ksm_protect_page() - make sure that a page's bytes stay as they are
+ * ksm_protect_page() - write-protect a page, so that its bytes cannot change
  * @vma: offered VMA that maps the page; its mm's mmap_lock is held
  * @address: page-aligned address of the page in @vma
  * @page: small anonymous page, locked; the caller holds one reference
  *
- * After success the page is mapped read-only and clean here, is nobody's
- * exclusive page, and is held by nobody but its mappings. The caller, who still
- * has it locked, can make it a KSM page.
+ * After success the page is mapped read-only and clean here, is not PageAnonExclusive,
+ * and only its mappings and the caller hold it. The caller still has it locked, and can
+ * make it a KSM page.
  *
  * Return: 0; -EFAULT if @page is not mapped at @address any more; -EBUSY if
  * someone else holds it.
@@ -255,22 +253,21 @@ int ksm_protect_page(struct vm_area_struct *vma, unsigned long address,
 }
 
 /**
- * ksm_replace_pages() - map shared pages in the place of equal ones
+ * ksm_replace_pages() - map shared pages in place of equal ones
  * @vma: offered VMA that maps the pages; its mm's mmap_lock is held
- * @merge: what is to be done, in ascending order of addresses, all within one page
- *	table and KSM_MAX_SPAN; what has an error already is passed over. The caller has
- *	locked each page, small and anonymous, and holds one reference, which it keeps; and
- *	each KSM page, with a reference for all of them. The new mappings take references
- *	of their own.
+ * @merge: what to replace, in ascending order of addresses, all within one page table and
+ *	KSM_MAX_SPAN; those with an error are skipped. The caller has locked each page, small
+ *	and anonymous, and holds one reference, which it keeps. It has also locked each KSM
+ *	page, and holds a reference to it. The new mappings take their own references.
  * @nr: how many, at least one
  *
- * The bytes are compared here, after a page was frozen, and nowhere else does it
- * matter that they are equal. All are frozen together: one page table lock, one look at
- * the TLBs, one word to secondary MMUs. The lock is held while the bytes are compared;
- * hence not for more than KSM_MAX_JOINS pages, which are 64 KiB.
+ * Only the comparison here matters for safety, since it comes after a page was frozen. All
+ * pages are frozen together, with one page table lock, one TLB flush and one call of the
+ * MMU notifiers. The page table lock is held during the comparison; hence the limit of
+ * KSM_MAX_JOINS pages, 64 KiB.
  *
- * What came out is in the error of each: 0; -EFAULT if the page is not mapped there any
- * more; -EBUSY if someone else holds it; -EAGAIN if the bytes differ.
+ * Sets the error of each: 0; -EFAULT if the page is not mapped there any more; -EBUSY if
+ * someone else holds it; -EAGAIN if the bytes differ.
  */
 void ksm_replace_pages(struct vm_area_struct *vma, struct ksm_merge *merge,
 		       unsigned int nr)
@@ -291,17 +288,17 @@ void ksm_replace_pages(struct vm_area_struct *vma, struct ksm_merge *merge,
 	frozen_put(&f);
 }
 
-/* Whoever splits a huge page in order to merge; domain->lock is held. */
+/* The task that splits a huge page for merging; set under domain->lock. */
 static struct task_struct *splitter;
 
 /**
- * ksm_is_splitting() - is it for merging that a huge page is split?
+ * ksm_is_splitting() - does the current task split a huge page for merging?
  *
- * A split maps the zero page in the place of pages of zeroes, without a word to
- * anybody. But whether ksmd does so is for use_zero_pages to say, and what it maps is
- * counted, and undone by run=2. So it meets these pages one by one afterwards.
+ * An ordinary split maps the zero page in place of pages of zeroes, and counts this
+ * nowhere. ksmd must map it only if use_zero_pages is set, count it, and undo it for
+ * run=2. So its splits keep these pages, and it visits them one by one afterwards.
  *
- * Return: whether it is, and the caller is the one who splits.
+ * Return: whether it does.
  */
 bool ksm_is_splitting(void)
 {
@@ -320,14 +317,14 @@ static int split_for_merging(struct page *page)
 
 /**
  * ksm_isolate_page() - lock a page for merging, alone in its folio
- * @page: page that the caller holds one reference to, which stays with it; domain->lock
+ * @page: the page; the caller holds one reference, which stays with @page; domain->lock
  *	is held
  *
- * A huge page is split. The lock is only tried: whoever has it may take long,
- * and the page comes around again in the next pass.
+ * Splits a huge page. Only tries to lock: the owner of the lock may take long, and the
+ * next pass comes to the page again.
  *
- * Return: the locked folio; NULL if it could not be locked or split, or is no
- * anonymous page that could still be merged.
+ * Return: the locked folio; NULL if it could not be locked or split, or is not an
+ * anonymous page that can still be merged.
  */
 struct folio *ksm_isolate_page(struct page *page)
 {

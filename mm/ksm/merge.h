@@ -9,29 +9,29 @@ struct ksm_rmap_item;
 struct ksm_stable_node;
 
 /*
- * Pages that are merged together. The page table is locked while they are compared, hence
- * no more than 64 KiB.
+ * How many pages are merged together. The page table is locked while they are compared;
+ * hence at most 64 KiB.
  */
 #define KSM_MAX_JOINS		(SZ_64K / PAGE_SIZE ?: 1)
 
 /*
- * What is replaced together lies within so many bytes: all that is in between is taken out
- * of the TLBs too, and out of the page tables of guests. For up to 33 pages, x86 flushes
- * page by page (tlb_single_page_flush_ceiling).
+ * Pages that are replaced together lie within this many bytes, since all pages in between
+ * are flushed from the TLBs, and unmapped from guests, too. x86 flushes up to 33 pages one
+ * by one (tlb_single_page_flush_ceiling).
  */
 #define KSM_MAX_SPAN		(32 * PAGE_SIZE)
 
 /**
- * struct ksm_merge - a page that a KSM page, or the zero page, is to take the place of
+ * struct ksm_merge - a page that a KSM page, or the zero page, is to replace
  * @address: where it is mapped
  * @page: the page, referenced by the caller
- * @kpage: what is to be mapped, referenced by the caller
- * @bytes: what @page must be equal to: @kpage, or another page with the same bytes
+ * @kpage: the page to map instead, referenced by the caller
+ * @bytes: page that @page must be equal to: @kpage, or another one with the same bytes
  * @item: loose rmap_item for the mapping; NULL for the zero page
  * @node: stable node of @kpage; NULL for the zero page
- * @pte: the old entry, while it is out of the page table
- * @locked: it was this one that locked @kpage
- * @err: what came out
+ * @pte: the old entry, while it is cleared in the page table
+ * @locked: this merge, not an earlier one, has locked @kpage
+ * @err: result, 0 or a negative errno
  */
 struct ksm_merge {
 	unsigned long address;
@@ -58,11 +58,12 @@ int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
 int ksm_unmerge_page(struct mm_struct *mm, unsigned long address);
 
 /**
- * ksm_pte_keep_marks() - keep what userspace attached to an address, not to its page
- * @new: entry that is to be set there
- * @old: entry that was there
+ * ksm_pte_keep_marks() - copy the soft-dirty and uffd-wp bits to a new entry
+ * @new: entry that is to be set
+ * @old: entry that it replaces
  *
- * Where the processor knows soft-dirty bits, pte_mkdirty() sets one too.
+ * These marks belong to the address, not to the page. If the processor has a soft-dirty
+ * bit, pte_mkdirty() sets it, too.
  *
  * Return: @new, with the marks of @old and no others.
  */

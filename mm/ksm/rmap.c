@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KSM: between a shared page, its stable node and its mappings; and what the rest
- * of mm asks when it meets such a page.
+ * KSM: from a KSM page to its stable node and its mappings, for the rest of mm.
  *
- * A KSM page is mapped by unrelated mm's, so folio->mapping cannot lead to one
- * anon_vma. It leads to the stable node, which lists an rmap_item for each
- * mapping that ksmd made. An rmap_item has an anon_vma and an index in it: a fork
- * or a split of the VMA copies the page table entry to a VMA that hangs on the
- * same anon_vma with the same index, so it is found too. That is why an rmap_item
- * whose own mapping goes may have to stay, as an orphan: see ksm_item_needed().
+ * Unrelated mm's map a KSM page, so folio->mapping cannot point to one anon_vma. It
+ * points to the stable node, which lists an rmap_item for each mapping that ksmd
+ * knows. An rmap_item has an anon_vma and an index in it. A fork, or a split of the
+ * VMA, copies the page table entry to a VMA with the same anon_vma and index, so the
+ * rmap walk finds the copy, too. That is why an rmap_item may have to stay, as an
+ * orphan, after its own mapping is gone: see ksm_item_needed().
  */
 
 #include <kunit/static_stub.h>
@@ -23,7 +22,7 @@
 #include "ksm.h"
 #include "rmap.h"
 
-/* A crowd of forked processes is not to make ksmd, or a fault, look for long. */
+/* Limits how long ksmd, or a fault, searches if many forked processes map a page. */
 #define KSM_MAX_ANCHORS	1024
 
 static void *node_mapping(struct ksm_stable_node *node)
@@ -32,8 +31,8 @@ static void *node_mapping(struct ksm_stable_node *node)
 }
 
 /**
- * ksm_folio_set_node() - make a folio a KSM page, or take its node away
- * @folio: small anonymous folio that nobody has as an exclusive page; locked
+ * ksm_folio_set_node() - make a folio a KSM page, or clear its node
+ * @folio: small anonymous folio, whose page is not PageAnonExclusive; locked
  * @node: stable node, which must outlive the mapping; NULL for a KSM page that
  *	is not mapped any more, or that has been migrated away
  */
@@ -47,10 +46,10 @@ void ksm_folio_set_node(struct folio *folio, struct ksm_stable_node *node)
 
 /**
  * ksm_folio_node() - find the stable node of a folio
- * @folio: any folio that the caller holds; domain->lock or the folio lock is
+ * @folio: any folio, referenced by the caller; domain->lock or the folio lock is
  *	held, either of which keeps the node
  *
- * Return: the node; NULL if it is no KSM page or has lost its node.
+ * Return: the node; NULL if it is not a KSM page or has lost its node.
  */
 struct ksm_stable_node *ksm_folio_node(struct folio *folio)
 {
@@ -62,10 +61,10 @@ struct ksm_stable_node *ksm_folio_node(struct folio *folio)
 }
 
 /*
- * Reference a folio if it still is the node's. The node holds no reference
- * itself: so the page may have been freed and have become anything else, but
- * then its mapping is not this node. A page in the swap cache whose count is
- * frozen at zero is one that migration is moving: it will be back.
+ * Take a reference to a folio if it is still the node's. The node holds none, so the
+ * page may have been freed and reused; then its mapping is not this node. If the page
+ * is in the swap cache with its count frozen at zero, migration is moving it, and will
+ * unfreeze the count.
  */
 static bool node_folio_try_get(struct ksm_stable_node *node,
 			       struct folio *folio)
@@ -88,7 +87,7 @@ static bool node_folio_try_get(struct ksm_stable_node *node,
 	return false;
 }
 
-/* The folio lock can be waited for, so the page may have gone meanwhile. */
+/* The page may be freed while this waits for the lock, so check the mapping again. */
 static int node_folio_lock(struct ksm_stable_node *node, struct folio *folio,
 			   enum ksm_folio_lock lock)
 {
@@ -107,17 +106,16 @@ static int node_folio_lock(struct ksm_stable_node *node, struct folio *folio,
 /**
  * ksm_node_folio() - get the KSM page of a stable node, if it still exists
  * @node: stable node; domain->lock is held
- * @lock: what to do about the folio lock
+ * @lock: how to take the folio lock
  *
  * Migration sets the new page's mapping, then kpfn, then counts the move, then clears the
- * old page's mapping (folio_migrate_ksm()). So if the page at kpfn turns out not to be
- * ours, it has gone only if it has not moved meanwhile. That kpfn is the same would not
- * tell: it may have moved there and back. See Documentation/mm/ksm-model.
+ * old page's mapping (folio_migrate_ksm()). So if the page at kpfn is not the node's, the
+ * page is gone only if it has not moved meanwhile. An unchanged kpfn does not prove this:
+ * the page may have moved away and back. See Documentation/mm/ksm-model.
  *
  * Return: the folio with a reference for the caller, and locked if asked for;
- * NULL if the page is gone, when nothing is left for the node but
- * ksm_index_del_node(); ERR_PTR(-EBUSY) if KSM_FOLIO_TRYLOCK did not get the
- * lock.
+ * NULL if the page is gone: the caller can only ksm_index_del_node() the node;
+ * ERR_PTR(-EBUSY) if KSM_FOLIO_TRYLOCK did not get the lock.
  */
 struct folio *ksm_node_folio(struct ksm_stable_node *node,
 			     enum ksm_folio_lock lock)
@@ -147,7 +145,7 @@ struct folio *ksm_node_folio(struct ksm_stable_node *node,
 	return NULL;
 }
 
-/* All that a node's mappings are found through: its items, then its orphans. */
+/* Iterate over what leads to the mappings of a node: its items, then its orphans. */
 static struct ksm_rmap_item *next_anchor(struct ksm_stable_node *node,
 					 struct ksm_rmap_item *item)
 {
@@ -158,7 +156,7 @@ static struct ksm_rmap_item *next_anchor(struct ksm_stable_node *node,
 	return next == &node->orphans ? NULL : list_entry(next, struct ksm_rmap_item, link);
 }
 
-/* Read-lock an anon_vma as the walk wants it: wait, or say that it is contended. */
+/* Read-lock an anon_vma: wait, or if rwc->try_lock is set, report contention. */
 static bool rmap_lock(struct anon_vma *anon_vma, struct rmap_walk_control *rwc)
 {
 	if (anon_vma_trylock_read(anon_vma))
@@ -171,7 +169,7 @@ static bool rmap_lock(struct anon_vma *anon_vma, struct rmap_walk_control *rwc)
 	return true;
 }
 
-/* Returns whether the walk shall go on. */
+/* Returns whether the walk continues. */
 static bool rmap_walk_item(struct folio *folio, struct ksm_rmap_item *item,
 			   struct rmap_walk_control *rwc)
 {
@@ -200,12 +198,12 @@ static bool rmap_walk_item(struct folio *folio, struct ksm_rmap_item *item,
 
 /**
  * rmap_walk_ksm() - visit every mapping of a KSM page
- * @folio: KSM page; locked, which keeps its node's list as it is
+ * @folio: KSM page; locked, so that its node's lists do not change
  * @rwc: what to do; see rmap_walk()
  *
- * A VMA may be visited more than once, for example a child's through its own
- * rmap_item and through its parent's, and one that does not map the page may be
- * visited: as in every rmap walk, rmap_one has to look at the page table.
+ * May visit a VMA more than once, for example a child's VMA through its own rmap_item
+ * and through its parent's. May visit VMAs that do not map the page. As in every rmap
+ * walk, rmap_one must look at the page table.
  */
 void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
 {
@@ -227,8 +225,8 @@ void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
 }
 
 /*
- * Would a walk from this node find a mapping at this address, even without one of
- * the items? No, if that takes more items to find out than @budget.
+ * Does an rmap walk from this node find a mapping at this address without the item
+ * @without? Returns false if it takes more than @budget items to find out.
  */
 static bool node_covers(struct ksm_stable_node *node,
 			struct ksm_rmap_item *without,
@@ -253,13 +251,13 @@ static bool node_covers(struct ksm_stable_node *node,
 	return false;
 }
 
-/* Whoever allows more mappings of a page wants more to be looked at, too. */
+/* If the administrator allows more mappings per page, look at as many. */
 static int max_anchors(void)
 {
 	return max_t(int, KSM_MAX_ANCHORS, READ_ONCE(ksm_domain.index.max_sharing));
 }
 
-/* Is there another item that leads to all that this one leads to? */
+/* Is there another item with the same anon_vma and index? */
 static bool is_redundant(struct ksm_rmap_item *item)
 {
 	struct ksm_rmap_item *other;
@@ -285,7 +283,7 @@ static bool mapped_at(struct folio *folio, struct vm_area_struct *vma,
 	return mapped;
 }
 
-/* Was the page swapped out there, and is it still in the swap cache? */
+/* Is the page swapped out at this address, and still in the swap cache? */
 static bool swapped_at(struct folio *folio, struct vm_area_struct *vma,
 		       unsigned long addr)
 {
@@ -303,20 +301,21 @@ static bool swapped_at(struct folio *folio, struct vm_area_struct *vma,
 }
 
 /**
- * ksm_item_needed() - is a mapping found through this rmap_item only?
- * @item: stable item or orphan, whose own mapping is gone or is not to count
+ * ksm_item_needed() - does an rmap walk need this rmap_item to find some mapping?
+ * @item: stable item or orphan, whose own mapping is gone or does not count
  * @folio: its node's page; locked, so that it is not being migrated
- * @vmas: how many VMAs may be looked at; how many are left of them afterwards
+ * @vmas: how many VMAs may be looked at; afterwards, how many of them are left
  *
- * A fork may have made mappings that ksmd has not met yet. A fork under
- * way is no trouble: a child's VMA is visited after its parent's, so either the
- * parent still has the mapping, or the child has it already.
+ * A fork may have made mappings that ksmd has not met yet. A fork that is under way does
+ * no harm: a child's VMA is visited after its parent's, so either the parent still has
+ * the mapping, or the child already has it.
  *
- * As long as the page is in the swap cache, whoever had it swapped out gets it back,
- * and not a copy, if the mapping will be found: see swapin_as_is().
+ * While the page is in the swap cache, a swap-in maps it, and not a copy, if the rmap
+ * walk will find the mapping: see swapin_as_is().
  *
- * Return: whether some VMA maps the page, or will, that a walk without @item would miss;
- * or that might, if it takes more to find out. An orphan too many does no harm for a while.
+ * Return: whether a walk without @item would miss a VMA that maps the page or will map it;
+ * true also if @vmas do not suffice to find out. A needless orphan does no harm for a
+ * while.
  */
 bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned int *vmas)
 {
@@ -348,8 +347,8 @@ bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned i
 }
 
 /*
- * May a page from the swap cache be mapped at this address as it is, or would the
- * rmap not find it there? And a KSM page belongs where memory is offered only.
+ * Can a page from the swap cache be mapped at this address as it is, so that the rmap
+ * walk finds it? A KSM page is mapped only where memory is offered.
  */
 static bool swapin_as_is(struct folio *folio, struct vm_area_struct *vma,
 			 unsigned long addr)
@@ -392,12 +391,12 @@ static struct folio *alloc_charged(struct vm_area_struct *vma,
  * @vma: VMA of the fault
  * @addr: address of the fault
  *
- * What was a KSM page when it was swapped out may belong to unrelated mm's. It
- * can be mapped again only where the rmap would find it; elsewhere the fault
- * gets a copy, which ksmd may merge again later.
+ * A page that was a KSM page when it was swapped out may belong to unrelated mm's. It
+ * can be mapped again only where the rmap walk finds it. Elsewhere the fault gets a
+ * copy, which ksmd may merge again later.
  *
  * Return: @folio if it can be mapped there; else a new folio with the same
- * bytes, locked and charged, whose reference is the caller's; NULL without
+ * bytes, locked and charged, with a reference for the caller; NULL without
  * memory; ERR_PTR(-EHWPOISON) if the page cannot be read.
  */
 struct folio *ksm_might_need_to_copy(struct folio *folio,
@@ -411,7 +410,7 @@ struct folio *ksm_might_need_to_copy(struct folio *folio,
 		return folio;
 	if (PageHWPoison(page))
 		return ERR_PTR(-EHWPOISON);
-	/* A failed read is the fault handler's to report. */
+	/* The fault handler reports the failed read. */
 	if (!folio_test_uptodate(folio))
 		return folio;
 
@@ -434,8 +433,8 @@ struct folio *ksm_might_need_to_copy(struct folio *folio,
 #ifdef CONFIG_MIGRATION
 /**
  * folio_migrate_ksm() - tell a stable node that its page has moved
- * @newfolio: where it is now; locked; its mapping is set already
- * @folio: where it was; locked
+ * @newfolio: the new page; locked; its mapping is set already
+ * @folio: the old page; locked
  */
 void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
 {
@@ -448,13 +447,13 @@ void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
 		return;
 
 	VM_WARN_ON_ONCE_FOLIO(node->kpfn != folio_pfn(folio), folio);
-	/* Who finds the new page must find its mapping. */
+	/* A reader that sees the new kpfn must see the new page's mapping. */
 	smp_store_release(&node->kpfn, folio_pfn(newfolio));
 	/* Pairs with the acquire in ksm_node_folio(). */
 	smp_store_release(&node->moves, node->moves + 1);
 	/*
-	 * ksm_node_folio() must not see that the old page has ceased to be the
-	 * node's, nor that it has left the swap cache, before it can see the move.
+	 * ksm_node_folio() must not see that the old page has lost the node, or
+	 * has left the swap cache, before it can see the move.
 	 */
 	smp_wmb();
 	ksm_folio_set_node(folio, NULL);
@@ -463,9 +462,9 @@ void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
 
 #ifdef CONFIG_MEMORY_FAILURE
 /**
- * struct ksm_victims - the processes that a broken page hits
+ * struct ksm_victims - the processes that map a poisoned page
  * @page: the page
- * @list: where they are listed
+ * @list: list to add them to
  * @force_early: list also those that did not ask for an early kill
  */
 struct ksm_victims {
@@ -493,7 +492,7 @@ static bool collect_victims(struct folio *folio, struct vm_area_struct *vma,
 }
 
 /**
- * collect_procs_ksm() - list the processes that a broken page hits
+ * collect_procs_ksm() - list the processes that map a poisoned page
  * @folio: KSM page; locked
  * @page: its page
  * @to_kill: list to add to

@@ -9,8 +9,8 @@ struct ksm_rmap_item;
 struct ksm_stable_node;
 
 /**
- * enum ksm_folio_lock - what ksm_node_folio() does about the folio lock
- * @KSM_FOLIO_NOLOCK: leave it alone
+ * enum ksm_folio_lock - how ksm_node_folio() takes the folio lock
+ * @KSM_FOLIO_NOLOCK: not at all
  * @KSM_FOLIO_TRYLOCK: take it or fail with -EBUSY
  * @KSM_FOLIO_LOCK: wait for it
  */

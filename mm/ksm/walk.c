@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KSM: the one page table walk, from a range to the entries of interest.
+ * KSM: the one page table walk, from a range to its page table entries.
  */
 
 #include <linux/cacheflush.h>
@@ -13,9 +13,9 @@
 #include "walk.h"
 
 /**
- * struct ksm_walk - a walk under way
- * @table: where it is
- * @ops: what it does
+ * struct ksm_walk - state of a walk
+ * @table: the current page table
+ * @ops: what to do
  * @private: for @ops
  * @reached: end of what was visited
  */
@@ -26,7 +26,7 @@ struct ksm_walk {
 	unsigned long reached;
 };
 
-/* Returns whether the walk shall go on. */
+/* Returns whether the walk continues. */
 static bool visit_huge(struct ksm_walk *w)
 {
 	struct ksm_table *t = &w->table;
@@ -70,7 +70,7 @@ static bool visit_table(struct ksm_walk *w)
 	return go_on;
 }
 
-/* What is in one block, at most. Returns whether the walk shall go on. */
+/* Walk a range within one block. Returns whether the walk continues. */
 static bool walk_block(struct ksm_walk *w)
 {
 	enum ksm_walk_action action = KSM_WALK_VISIT;
@@ -83,8 +83,8 @@ static bool walk_block(struct ksm_walk *w)
 }
 
 /*
- * Go on from what was reached, within one entry of the upper table. Returns whether the
- * walk shall go on.
+ * Continue from w->reached, within one entry of the upper table. Returns whether the walk
+ * continues after it.
  */
 static bool walk_pmd(struct ksm_walk *w, unsigned long end)
 {
@@ -115,8 +115,8 @@ static bool walk_pud(struct ksm_walk *w, pud_t *pud, unsigned long end)
 }
 
 /*
- * Where the upper table of an address is, NULL if there is none. Lowers @end to where the
- * same may not hold any more. (32-bit ARM's pgdp_get() cannot be used here.)
+ * Find the PUD entry of an address; NULL if it has no PMD table. Lowers @end to the end of
+ * the range that this is true of. (32-bit ARM's pgdp_get() cannot be used here.)
  */
 static pud_t *find_pud(struct mm_struct *mm, unsigned long address, unsigned long *end)
 {
@@ -141,14 +141,14 @@ static pud_t *find_pud(struct mm_struct *mm, unsigned long address, unsigned lon
  * ksm_walk_range() - visit the page tables of a range
  * @vma: VMA to walk; its lock is held, or its mm's mmap_lock
  * @start: page-aligned address within @vma to start at
- * @end: page-aligned address to end before, not beyond the end of @vma
+ * @end: page-aligned end of the range, exclusive, not beyond the end of @vma
  * @ops: what to do
  * @private: for @ops
  *
- * A page table, or huge mapping, is visited block by block, so that no lock is held
- * for long. What has no page table is passed over.
+ * Visits page tables and huge mappings block by block, so that no lock is held for long.
+ * Skips addresses without a page table.
  *
- * Return: address that the walk has got to: @end, unless @ops ended it before.
+ * Return: address that the walk has reached: @end, unless @ops ended it before.
  */
 unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
 			     unsigned long end, const struct ksm_walk_ops *ops,
@@ -184,7 +184,7 @@ static bool pte_unchanged(pte_t *ptep)
 	return pte_present(pte) && !pte_young(pte);
 }
 
-/* As many as a word has bits, for speed. */
+/* Check as many entries as a word has bits, fast. */
 static bool word_unchanged(pte_t *ptep)
 {
 	pte_t *end = ptep + BITS_PER_LONG;
@@ -204,7 +204,7 @@ static bool word_none(pte_t *ptep)
 	return ptep == end;
 }
 
-/* Bit by bit: are these mapped and not accessed, and the others not mapped? */
+/* Are the @known entries mapped and not accessed, and the @none entries empty? */
 static bool ptes_unchanged(pte_t *ptep, unsigned long known, unsigned long none)
 {
 	if (known == ~0UL)
@@ -223,14 +223,15 @@ static bool ptes_unchanged(pte_t *ptep, unsigned long known, unsigned long none)
 }
 
 /**
- * ksm_table_unchanged() - are the known pages of a page table still there, and were
- * none of them accessed?
+ * ksm_table_unchanged() - are the known pages of a page table still mapped, and not
+ * accessed?
  * @table: page table, which need not be locked; within one block
  * @known: the block's bitmap of known pages
- * @others: see too that there are no others
+ * @others: check also that no other page is mapped
  *
- * Return: whether it is so, as far as can be seen without a lock. Not for a mm whose
- * memory others access through tables of their own.
+ * Not for an mm with secondary MMUs, which have accessed bits of their own.
+ *
+ * Return: whether this is so, as far as can be seen without a lock.
  */
 bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *known,
 			 bool others)
@@ -257,11 +258,11 @@ bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *kno
 }
 
 /**
- * ksm_page_unchanged() - ksm_table_unchanged() where only one page is known
+ * ksm_page_unchanged() - ksm_table_unchanged() for a single known page
  * @table: page table, which need not be locked; within one block
  * @place: number of the page in the block
  *
- * Return: whether that is still there and was not accessed, or is not in this table.
+ * Return: whether it is still mapped and was not accessed, or is not in this table.
  */
 bool ksm_page_unchanged(const struct ksm_table *table, unsigned int place)
 {
@@ -283,9 +284,9 @@ bool ksm_page_unchanged(const struct ksm_table *table, unsigned int place)
  * ksm_table_page() - get the page of an entry
  * @table: page table or huge mapping that a walk visits
  * @address: address of the entry in it
- * @pte: the entry; not looked at in a huge mapping
+ * @pte: the entry; ignored for a huge mapping
  *
- * Return: the page, without a reference; NULL if there is none, or a special one.
+ * Return: the page, without a reference; NULL if the entry maps none, or is special.
  */
 struct page *ksm_table_page(const struct ksm_table *table,
 			    unsigned long address, pte_t pte)
@@ -298,7 +299,7 @@ struct page *ksm_table_page(const struct ksm_table *table,
 }
 
 /**
- * ksm_is_anon() - is this a page that could be, or is, a KSM page?
+ * ksm_is_anon() - is this a KSM page, or a page that can become one?
  * @page: page that an entry maps, or NULL; the page table lock is held
  *
  * Return: whether it is.
@@ -313,7 +314,7 @@ bool ksm_is_anon(struct page *page)
  * @vma: the VMA; its mm's mmap_lock is held
  * @address: page-aligned address within @vma
  *
- * Return: the anonymous page, not a KSM page, that is mapped there now, with a reference
+ * Return: the anonymous page that is mapped there and is not a KSM page, with a reference
  * for the caller; NULL if there is none.
  */
 struct page *ksm_unshared_page(struct vm_area_struct *vma, unsigned long address)
@@ -335,11 +336,10 @@ struct page *ksm_unshared_page(struct vm_area_struct *vma, unsigned long address
 
 /**
  * ksm_page_at() - get the page at an address
- * @mm: an mm that ksmd knows; domain->lock is held, mmap_lock is not
+ * @mm: an mm with a slot; domain->lock is held, mmap_lock is not
  * @address: page-aligned address
  *
- * Return: the anonymous page, not yet a KSM page, that is mapped there now, with
- * a reference for the caller; NULL if there is none.
+ * Return: as ksm_unshared_page(); NULL also if the address is not offered any more.
  */
 struct page *ksm_page_at(struct mm_struct *mm, unsigned long address)
 {
@@ -359,7 +359,7 @@ struct page *ksm_page_at(struct mm_struct *mm, unsigned long address)
  * @page: the page, referenced
  * @address: where it is mapped
  *
- * For caches that do not see what was written through another address.
+ * For virtually indexed caches, in which a write through another address does not show.
  */
 void ksm_flush_page(struct vm_area_struct *vma, struct page *page,
 		    unsigned long address)

@@ -5,19 +5,19 @@
 #include <linux/mm.h>
 
 /**
- * struct ksm_table - a page table, or a huge mapping, that a walk has come to
+ * struct ksm_table - a page table, or a huge mapping, in a walk
  * @vma: VMA of the walk
- * @pmd: entry of the upper table
- * @ptl: page table lock, held in a visit
+ * @pmd: PMD entry of the table
+ * @ptl: page table lock, held during a visit
  * @ptep: first entry to visit; NULL for a huge mapping
  * @page: first page to visit of a huge mapping
- * @start: address of the first entry
- * @end: end of what is to be visited
+ * @start: address of the first entry to visit
+ * @end: end of the range to visit, exclusive
  */
 struct ksm_table {
 	struct vm_area_struct *vma;
 	pmd_t *pmd;
-	spinlock_t *ptl; /* of what is visited */
+	spinlock_t *ptl; /* of the table that is visited */
 	pte_t *ptep;
 	struct page *page;
 	unsigned long start;
@@ -25,9 +25,9 @@ struct ksm_table {
 };
 
 /**
- * enum ksm_walk_action - what to do about a page table, or a part of one
+ * enum ksm_walk_action - what to do with a page table, or a part of one
  * @KSM_WALK_VISIT: visit it
- * @KSM_WALK_SKIP: go on behind it
+ * @KSM_WALK_SKIP: continue behind it
  * @KSM_WALK_STOP: end the walk before it
  */
 enum ksm_walk_action {
@@ -37,11 +37,11 @@ enum ksm_walk_action {
 };
 
 /**
- * struct ksm_walk_ops - what a walk does on its way
- * @test: called without a lock, to see whether there is anything to visit; NULL to
- *	visit everything. There may be no page table, or a huge mapping.
- * @visit: called under the page table lock; returns whether the walk is to go on. May
- *	lower the end of the table to where it got to.
+ * struct ksm_walk_ops - callbacks of a walk
+ * @test: called without the page table lock, to decide whether to visit a table; NULL to
+ *	visit all. The table may be missing, or be a huge mapping.
+ * @visit: called under the page table lock; returns whether the walk continues. May lower
+ *	the end of the table to where it stopped.
  */
 struct ksm_walk_ops {
 	enum ksm_walk_action (*test)(struct ksm_table *table, void *private);
@@ -62,15 +62,15 @@ struct page *ksm_page_at(struct mm_struct *mm, unsigned long address);
 void ksm_flush_page(struct vm_area_struct *vma, struct page *page,
 		    unsigned long address);
 
-/* Entries that are looked at between two tests, for speed. */
+/* How many entries are read between two tests, for speed. */
 #define KSM_PTES_AT_ONCE	8
 
 /**
  * ksm_ptes_none() - are KSM_PTES_AT_ONCE entries of a page table empty?
  * @ptep: the first of them
  *
- * An entry is empty if it has no bits but some that mean nothing or, on some
- * architectures, those that mean just this; so all are if their union is.
+ * An empty entry has no bits set, except some that mean nothing or, on some architectures,
+ * mark an empty entry. So all entries are empty if their union is.
  *
  * Return: whether they are.
  */
