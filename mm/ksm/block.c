@@ -2,7 +2,7 @@
 /*
  * KSM: what is known of each page, in eight bytes.
  *
- * An entry is 0 for nothing, a pointer to an rmap_item, or a checksum with flags:
+ * An entry is 0 if nothing is known, a pointer to an rmap_item, or a checksum with flags:
  *
  *	63            16 15   13     12      11   9     8   7    1   0
  *	+---------------+-------+-----------+------+-------+------+---+
@@ -11,12 +11,12 @@
  *	|                  address of an rmap_item                | 0 |
  *	+---------------------------------------------------------+---+
  *
- * The entries of 512 pages in a row make a block: a bitmap says which pages have
- * one, and an array holds those, one after the other; it grows and shrinks by
- * powers of two. So a page of a full block takes 8.2 bytes. A page that is alone in
- * its block needs neither: its place and its entry are in the head of the block, so
- * that it takes 24 bytes and its share of the tree of blocks. Work on a block is done on
- * a copy, laid out flat, which is packed again afterwards.
+ * A block has the entries of 512 adjacent pages: a bitmap says which pages have an entry,
+ * and an array has these entries, packed. The array grows and shrinks by powers of two.
+ * So a page of a full block takes 8.2 bytes. A page that is alone in its block needs
+ * neither: its place and its entry are in the head of the block. So it takes 24 bytes, and
+ * its share of the tree of blocks. Work on a block uses a copy that is laid out flat, and
+ * packed again afterwards.
  */
 
 #include <linux/bitmap.h>
@@ -29,7 +29,7 @@
 static struct kmem_cache *block_cache;
 
 /**
- * ksm_block_slab_init() - make room for blocks
+ * ksm_block_slab_init() - create the cache of blocks
  */
 void __init ksm_block_slab_init(void)
 {
@@ -76,7 +76,7 @@ void ksm_block_unpack(const struct ksm_block *block, u64 *flat)
 			flat[i + __ffs(bits)] = block->entry[from++];
 }
 
-/* Arrays of more than one entry are apart from the head. */
+/* A block with room for one entry has no arrays. */
 static void free_arrays(struct ksm_block *block)
 {
 	if (!block->order)
@@ -85,7 +85,7 @@ static void free_arrays(struct ksm_block *block)
 	bitmap_free(block->present);
 }
 
-/* A block comes, goes, or is about to change (sign -1) or has changed (sign 1). */
+/* Count the memory of a block: before it changes or goes (sign -1), and after (sign 1). */
 static void count_block(struct ksm_blocks *blocks, const struct ksm_block *block, int sign)
 {
 	long bytes = ksize(block);
@@ -95,7 +95,7 @@ static void count_block(struct ksm_blocks *blocks, const struct ksm_block *block
 	ksm_count(&blocks->bytes, sign * bytes);
 }
 
-/* Entries move to an array for more than one, if there is memory for it. */
+/* Move the entries to an array for more than one, if there is memory for it. */
 static bool resize(struct ksm_block *block, unsigned int order)
 {
 	u64 *entry = kmalloc_array(1U << order, sizeof(*entry), KSM_GFP);
@@ -129,7 +129,7 @@ static void keep_one(struct ksm_block *block)
 	block->order = 0;
 }
 
-/* By a quarter at least, so that it does not go back and forth. */
+/* Shrink only an array of which three quarters are unused, not back and forth. */
 static void shrink(struct ksm_block *block)
 {
 	if (!block->nr || block->nr > room_of(block) / 4)
@@ -151,9 +151,9 @@ static void pack_entry(struct ksm_block *block, unsigned int place, u64 entry)
 }
 
 /**
- * ksm_block_pack() - put the entries back
+ * ksm_block_pack() - pack the entries into a block
  * @blocks: blocks of an mm
- * @block: one of them, which has room enough: see ksm_block_reserve()
+ * @block: one of them, with enough room: see ksm_block_reserve()
  * @used: bitmap of the entries that may be other than zero; can be that of @block
  * @flat: KSM_BLOCK_PAGES entries
  */
@@ -190,7 +190,7 @@ struct ksm_block *ksm_block_find(struct ksm_blocks *blocks, unsigned long addres
 	return xa_load(&blocks->tree, address >> KSM_BLOCK_SHIFT);
 }
 
-/* A node of the tree is for so many blocks that those above it need not be counted. */
+/* Count only leaves of the tree: each is for so many blocks that nodes above hardly count. */
 static void count_leaf(struct ksm_blocks *blocks, unsigned long nr, int sign)
 {
 	unsigned long first = round_down(nr, XA_CHUNK_SIZE);
@@ -222,7 +222,7 @@ static struct ksm_block *block_make(struct ksm_blocks *blocks,
  * ksm_block_reserve() - get the block of a page with room for entries
  * @blocks: blocks of an mm
  * @address: address of any page
- * @nr: how many there will be
+ * @nr: how many entries the block will have
  *
  * Return: the block; NULL without memory.
  */

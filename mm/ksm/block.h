@@ -11,11 +11,11 @@ struct ksm_rmap_item;
 
 /*
  * An entry: see block.c. It is 0, or a pointer to an rmap_item, or has KSM_ENTRY_SUM
- * and the checksum of the page. Then KSM_ENTRY_QUIET says that it has not changed, and
- * that it has no twin; KSM_ENTRY_READ is the pass in which it was read last, as far as
- * the bits go; and KSM_ENTRY_TRIES counts how often it was read then for nothing.
- * KSM_ENTRY_UNFLUSHED says that it was read before the TLB was flushed: it may have been
- * written since through an old TLB entry, and is to be read once more.
+ * and the checksum of the page. In the last case, KSM_ENTRY_QUIET is set if the page is
+ * unchanged and without a twin; KSM_ENTRY_READ has the lower bits of the number of the
+ * pass in which the page was read last; KSM_ENTRY_TRIES counts the tries, up to its
+ * maximum. KSM_ENTRY_UNFLUSHED is set if the page was read before the TLB was flushed:
+ * it may have been written through an old TLB entry, and is to be read once more.
  */
 #define KSM_ENTRY_SUM		BIT_ULL(0)
 #define KSM_ENTRY_READ		GENMASK_ULL(7, 1)
@@ -28,16 +28,16 @@ struct ksm_rmap_item;
 #define KSM_BLOCK_MASK		(~((1UL << KSM_BLOCK_SHIFT) - 1))
 
 /**
- * struct ksm_block - the entries of KSM_BLOCK_PAGES pages in a row
- * @nr: how many there are
- * @place: which page has the entry, if there is room for one
- * @order: there is room for 1 << @order
- * @noted: generation of the filter that knows their checksums
- * @due: pass, modulo 256, in which the first of them is to be read once more
- * @unflushed: some are to be read once more: see KSM_ENTRY_UNFLUSHED
- * @settled: all are shared, or quiet: nothing is to be done unless pages are accessed
- * @entry: one after the other; points to @one if there is room for one
- * @one: the entry, if there is room for one
+ * struct ksm_block - the entries of KSM_BLOCK_PAGES adjacent pages
+ * @nr: number of entries
+ * @place: which page has the entry, if there is room for only one
+ * @order: there is room for 1 << @order entries
+ * @noted: generation of the filter that has noted their checksums
+ * @due: pass, modulo 256, in which the first of the pages is to be read once more
+ * @unflushed: some pages are to be read once more: see KSM_ENTRY_UNFLUSHED
+ * @settled: all pages are shared or quiet: they need nothing unless they are accessed
+ * @entry: array of the entries; points to @one if there is room for only one
+ * @one: the entry, if there is room for only one
  * @present: which pages have an entry, if there is room for more
  */
 struct ksm_block {
@@ -57,7 +57,7 @@ struct ksm_block {
 
 /**
  * struct ksm_blocks - the blocks of an mm
- * @tree: by number
+ * @tree: the blocks by number, which is the address >> KSM_BLOCK_SHIFT
  * @bytes: memory that they take
  */
 struct ksm_blocks {
@@ -99,7 +99,7 @@ static inline u64 ksm_item_entry(struct ksm_rmap_item *item)
 }
 
 /**
- * ksm_sum_entry() - make the entry of a page of which only the checksum is known
+ * ksm_sum_entry() - make an entry from a checksum
  * @checksum: the checksum
  *
  * Return: the entry, without KSM_ENTRY_QUIET.
@@ -121,11 +121,11 @@ static inline u64 ksm_entry_sum(u64 entry)
 }
 
 /**
- * ksm_block_end() - where the part of a range ends that is in one block
+ * ksm_block_end() - end of the part of a range that is in its first block
  * @address: page-aligned start of the range
  * @end: page-aligned end of the range, exclusive; above @address
  *
- * The last block of the address space has no end that could be told.
+ * The end of the last block of the address space would overflow.
  *
  * Return: address of the first page of the next block, but at most @end.
  */

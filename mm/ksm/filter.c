@@ -2,23 +2,23 @@
 /*
  * KSM: has this checksum been seen twice?
  *
- * Most pages have no twin. To find out, no page needs an rmap_item: a set of the
- * checksums of all known pages tells whether a new one was there before. If so it is
- * wanted: every page that has it looks for a twin in this pass and in the next one. Sets
- * err, to one side only, and rarely: a page that is looked up in vain.
+ * Most pages have no twin. To find this out, no page needs an rmap_item: a set of the
+ * checksums of all known pages tells whether a new checksum was seen before. If so, it is
+ * marked: every page with this checksum is looked up in this pass and in the next one. A
+ * set can err, but rarely, and in one way only: a page is looked up for nothing.
  *
  * A set is a Bloom filter (B. H. Bloom, "Space/time trade-offs in hash coding with
  * allowable errors", CACM 13/7, 1970) whose bits for one key lie in one word
  * (F. Putze, P. Sanders, J. Singler, "Cache-, hash- and space-efficient Bloom
  * filters", 2007).
  *
- * Nothing can be taken out of a Bloom filter, and none can grow. When the set of all
- * checksums is full, mostly of those of pages that have changed since, or is too small
- * for the pages that may come, the next pass fills another one of the right size. Between
- * two such renewals a page that does not change costs nothing. A set that gets more than
- * it was made for, because much memory was offered during the pass, errs more until the
- * next pass: with twice as much in 16 of 100 cases, and in the limit always. Then each
- * page is looked up, as it would be without a filter.
+ * A Bloom filter cannot forget a key, and cannot grow. The set of all checksums becomes
+ * full, mostly of checksums of pages that have changed since, or is too small for the
+ * pages that may come. Then the next pass fills a new set of the right size. Until then a
+ * page that does not change costs nothing. If much memory is offered during a pass, a set
+ * gets more checksums than it was made for, and errs more until the next pass: in 16 of
+ * 100 cases with twice as many, in the limit always. Then each page is looked up, as it
+ * would be without a filter.
  */
 
 #include <linux/math64.h>
@@ -28,17 +28,20 @@
 #include "filter.h"
 #include "memory.h"
 
-/* Four of 64 bits for a checksum: with eight checksums a word, 3 % err, with four 0.5 %. */
+/*
+ * A checksum sets four of 64 bits. With eight checksums per word the set errs for 3 % of
+ * others, with four for 0.5 %.
+ */
 #define KEYS_PER_WORD	8
 #define MIN_WORDS	64UL
 
-/* A new set has room for so many times the pages that may come. */
+/* A new set has room for this many times the pages that may come. */
 #define SPARE		2
 
 /*
- * And those of wanted checksums for one in so many pages. There can be twice as many. But
- * the more pages have a twin, the fewer are left that could be looked up in vain: at
- * worst, 2 % of all.
+ * Sets of marked checksums have room for one checksum per this many pages. There can be
+ * twice as many. But the more pages have a twin, the fewer are left to be looked up for
+ * nothing: at worst, 2 % of all.
  */
 #define TWINS_SHARE	4
 
@@ -47,7 +50,7 @@ static long set_bytes(const struct ksm_set *set)
 	return ksm_size_of(set->word, set->nr_words * sizeof(*set->word));
 }
 
-/* Without memory a set becomes smaller than it should be, and errs more often. */
+/* If memory is short, the set is smaller than it should be, and errs more often. */
 static struct ksm_set set_alloc(struct ksm_filter *filter, unsigned long keys)
 {
 	unsigned long words = min(keys / KEYS_PER_WORD, U32_MAX);
@@ -83,7 +86,7 @@ static u64 *set_word(const struct ksm_set *set, u64 checksum)
 	return &set->word[mul_u32_u32(upper, set->nr_words) >> 32];
 }
 
-/* Four bits of it, chosen by the lower ones. */
+/* Four bits of the word, chosen by the lower bits of the checksum. */
 static u64 key_bits(u64 checksum)
 {
 	return BIT_ULL(checksum & 63) | BIT_ULL((checksum >> 6) & 63) |
@@ -106,13 +109,13 @@ static void set_add(struct ksm_set *set, u64 checksum)
 }
 
 /**
- * ksm_filter_note() - a page has this checksum now
+ * ksm_filter_note() - note the new checksum of a page
  * @filter: filter; domain->lock is held, as for all functions here
  * @checksum: of the page
  *
- * To be called when a page is met first, and whenever its checksum has changed. If
- * another page has the same, ksm_filter_has_twin() tells it to both, in the rest of this
- * pass and in the next one.
+ * To be called when ksmd first meets a page, and whenever its checksum has changed. If
+ * another page has the same checksum, ksm_filter_has_twin() is true of both, in the rest
+ * of this pass and in the next one.
  */
 void ksm_filter_note(struct ksm_filter *filter, u64 checksum)
 {
@@ -122,11 +125,11 @@ void ksm_filter_note(struct ksm_filter *filter, u64 checksum)
 }
 
 /**
- * ksm_filter_note_again() - a page still has the checksum that was noted
+ * ksm_filter_note_again() - note an unchanged checksum in a new generation
  * @filter: filter
  * @checksum: of the page
  *
- * To be called once for a page after ksm_filter_next() has begun a new generation.
+ * To be called once for each page after ksm_filter_next() has begun a new generation.
  */
 void ksm_filter_note_again(struct ksm_filter *filter, u64 checksum)
 {
@@ -136,11 +139,11 @@ void ksm_filter_note_again(struct ksm_filter *filter, u64 checksum)
 }
 
 /**
- * ksm_filter_mark() - let all pages with this checksum be looked up
+ * ksm_filter_mark() - let all pages with a checksum be looked up
  * @filter: filter
  * @checksum: the checksum
  *
- * For the rest of this pass, and for the next one.
+ * Holds for the rest of this pass, and for the next one.
  */
 void ksm_filter_mark(struct ksm_filter *filter, u64 checksum)
 {
@@ -152,7 +155,7 @@ void ksm_filter_mark(struct ksm_filter *filter, u64 checksum)
  * @filter: filter
  * @checksum: of a page that is known
  *
- * Return: whether that turned out in this pass or in the last one.
+ * Return: whether the checksum was marked in this pass or in the last one.
  */
 bool ksm_filter_has_twin(const struct ksm_filter *filter, u64 checksum)
 {
@@ -161,8 +164,8 @@ bool ksm_filter_has_twin(const struct ksm_filter *filter, u64 checksum)
 }
 
 /*
- * Nearly full, so that it might have to take too many in this pass; too small for what may
- * come; much too large; or incomplete for want of memory.
+ * The set is nearly full, so that this pass may fill it; too small for the pages that may
+ * come; much too large; or incomplete for lack of memory.
  */
 static bool needs_renewal(const struct ksm_filter *filter, unsigned long pages)
 {
@@ -174,15 +177,14 @@ static bool needs_renewal(const struct ksm_filter *filter, unsigned long pages)
 }
 
 /**
- * ksm_filter_next() - a pass begins
+ * ksm_filter_next() - prepare the filter for the next pass
  * @filter: filter
- * @pages: for how many pages the pass may note a checksum, or has noted one before
+ * @pages: number of pages whose checksum is noted, or may be noted in the pass
  * @renew: begin a new generation in any case
  *
- * The only place where a filter allocates memory. If that changes the generation of the
- * filter, what was noted before is to be noted again by ksm_filter_note_again(), as soon
- * as the pass comes by. That finds every pair of pages with equal checksums, whatever
- * was missed.
+ * Only this function allocates memory for a filter. If it begins a new generation, the
+ * caller notes each known checksum with ksm_filter_note_again() when the pass comes to
+ * the page. This finds every pair of pages with equal checksums, whatever was missed.
  */
 void ksm_filter_next(struct ksm_filter *filter, unsigned long pages, bool renew)
 {

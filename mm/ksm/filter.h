@@ -5,7 +5,7 @@
 #include <linux/types.h>
 
 /**
- * struct ksm_set - a set of checksums that errs, to one side
+ * struct ksm_set - a set of checksums, which may seem to have more than were added
  * @word: its bits; NULL if there was no memory
  * @nr_words: length of @word
  * @nr: how many checksums were added
@@ -18,11 +18,11 @@ struct ksm_set {
 
 /**
  * struct ksm_filter - which checksums were seen more than once
- * @seen: those of all pages that are known, and of some that have changed or gone
- * @past: what was seen before this generation, while a pass begins it
- * @twins: those that turned out in this pass to be seen twice
- * @twins_before: in the pass before
- * @generation: counts how often @seen was begun anew
+ * @seen: checksums of all known pages, and of some that have changed or gone
+ * @past: @seen of the previous generation, during the first pass of this one
+ * @twins: checksums that were marked in this pass
+ * @twins_before: checksums that were marked in the previous pass
+ * @generation: counts how often a new set has replaced @seen
  * @bytes: memory that the sets take
  */
 struct ksm_filter {
@@ -42,10 +42,10 @@ void ksm_filter_next(struct ksm_filter *filter, unsigned long pages, bool renew)
 void ksm_filter_clear(struct ksm_filter *filter);
 
 /**
- * ksm_filter_has_twins() - may any two pages have the same checksum?
+ * ksm_filter_has_twins() - may any page have a twin?
  * @filter: filter
  *
- * Return: whether ksm_filter_has_twin() could be true of any.
+ * Return: whether ksm_filter_has_twin() is true of any checksum.
  */
 static inline bool ksm_filter_has_twins(const struct ksm_filter *filter)
 {

@@ -2,9 +2,9 @@
 /*
  * KSM: which mm's take part, and what is known of the pages of each.
  *
- * An mm enters with its first offer and has a slot until it exits, or until a
- * pass finds that nothing of it is offered any more. The flag MMF_VM_MERGEABLE
- * says that it has one.
+ * An mm gets a slot when it first offers memory. It keeps the slot until it exits, or
+ * until a pass finds that it offers nothing any more. MMF_VM_MERGEABLE is set while it
+ * has a slot.
  */
 
 #include <linux/sched/coredump.h>
@@ -43,7 +43,7 @@ static void slot_unlink(struct ksm_slots *slots, struct ksm_mm_slot *slot)
 	list_del(&slot->slot.mm_node);
 }
 
-/* The caller has unlinked the slot and keeps the mm in another way. */
+/* The caller has unlinked the slot, and holds another reference to the mm. */
 static void slot_free(struct ksm_mm_slot *slot)
 {
 	struct mm_struct *mm = slot->slot.mm;
@@ -58,7 +58,7 @@ static void slot_free(struct ksm_mm_slot *slot)
  * ksm_slots_first() - put the cursor on the first slot
  * @d: domain; its lock is held
  *
- * Return: the slot, which stays until the cursor has left it; NULL if there is
+ * Return: the slot, which is not freed before the cursor leaves it; NULL if there is
  * none.
  */
 struct ksm_mm_slot *ksm_slots_first(struct ksm_domain *d)
@@ -76,10 +76,10 @@ struct ksm_mm_slot *ksm_slots_first(struct ksm_domain *d)
 
 /**
  * ksm_slots_next() - move the cursor to the next slot
- * @d: domain; its lock is held, and the cursor stands on a slot
- * @remove: the slot that it leaves has no items and shall go. The caller has a
- *	reference to the mm, which is exiting, or whose mmap_lock it still has, so
- *	that no offer can come.
+ * @d: domain; its lock is held, and the cursor is on a slot
+ * @remove: free the slot that it leaves, which has no entries. The caller has a
+ *	reference to the mm. The mm is exiting, or the caller still holds its mmap_lock,
+ *	so that nobody can offer memory.
  *
  * Return: the next slot; NULL after the last.
  */
@@ -93,7 +93,7 @@ struct ksm_mm_slot *ksm_slots_next(struct ksm_domain *d, bool remove)
 	spin_lock(&slots->lock);
 	next = slot->slot.mm_node.next;
 	slots->cursor = next == &slots->list ? NULL : slot_of(next);
-	/* An exit that has found the cursor there has left the slot to us. */
+	/* An exit that found the cursor on the slot has left it to ksmd. */
 	remove |= !atomic_read(&slot->slot.mm->mm_users) && xa_empty(&slot->blocks.tree);
 	if (remove)
 		slot_unlink(slots, slot);
@@ -117,13 +117,13 @@ void ksm_slots_rewind(struct ksm_domain *d)
 }
 
 /**
- * ksm_slot_set() - change an entry, and what counts them
+ * ksm_slot_set() - change an entry, and the counters of entries
  * @d: domain; its lock is held
  * @slot: slot of the mm
  * @entry: the entry
  * @value: its new value
  *
- * What the old value leads to is the caller's to take care of.
+ * If the old value points to an rmap_item, the caller frees that.
  */
 void ksm_slot_set(struct ksm_domain *d, struct ksm_mm_slot *slot, u64 *entry,
 		  u64 value)
@@ -139,13 +139,13 @@ void ksm_slot_set(struct ksm_domain *d, struct ksm_mm_slot *slot, u64 *entry,
 }
 
 /**
- * ksm_slot_forget_page() - drop what is known of a page
+ * ksm_slot_forget_page() - drop the entry of a page
  * @d: domain; its lock is held
- * @slot: slot that the cursor stands on
+ * @slot: slot that the cursor is on
  * @entry: entry of the page
  * @lock: how to get the lock of a KSM page; see ksm_index_free_item()
  *
- * Return: whether it was dropped; else the lock was tried in vain.
+ * Return: true if the entry was dropped; false if trylock failed.
  */
 bool ksm_slot_forget_page(struct ksm_domain *d, struct ksm_mm_slot *slot,
 			  u64 *entry, enum ksm_folio_lock lock)
@@ -159,7 +159,7 @@ bool ksm_slot_forget_page(struct ksm_domain *d, struct ksm_mm_slot *slot,
 	return true;
 }
 
-/* The part of a block that lies within a range; returns what it took. */
+/* Drop the entries of a block that lie within a range; returns the cost. */
 static unsigned int forget_block(struct ksm_domain *d, struct ksm_mm_slot *slot,
 				 struct ksm_block *block, unsigned long base,
 				 unsigned long start, unsigned long end,
@@ -186,17 +186,17 @@ static unsigned int forget_block(struct ksm_domain *d, struct ksm_mm_slot *slot,
 }
 
 /**
- * ksm_slot_forget() - drop what is known of a range where no page is left
+ * ksm_slot_forget() - drop the entries of a range where no page is left
  * @d: domain; its lock is held
- * @slot: slot that the cursor stands on
+ * @slot: slot that the cursor is on
  * @start: page-aligned start of the range
  * @end: end of the range, exclusive; ULONG_MAX for everything from @start
  * @lock: KSM_FOLIO_LOCK to wait for the locks of KSM pages, KSM_FOLIO_TRYLOCK to
- *	leave locked ones for the next pass
- * @cost: what was done so far, in the unit of ksm_scan_end(); what this takes is added
- * @budget: when to stop, likewise; it may be as much as for a block more
+ *	leave locked pages to the next pass
+ * @cost: cost so far, in the unit of ksm_scan_end(); the cost of the call is added
+ * @budget: cost at which to stop; may be exceeded by the cost of a block
  *
- * Return: how far it got, @end if all is done.
+ * Return: how far it got; @end if all is done.
  */
 unsigned long ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
 			      unsigned long start, unsigned long end, enum ksm_folio_lock lock,
@@ -219,9 +219,9 @@ unsigned long ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
 }
 
 /*
- * Behind the cursor, so that memory has a whole pass to settle, and a fork that
- * is followed by exec costs nothing. But run=2 must meet what is forked
- * meanwhile: ahead of it then, at the end.
+ * Insert the slot behind the cursor, so that its memory has a whole pass to settle, and
+ * a fork that is followed by exec costs nothing. But run=2 must come to children that
+ * are forked meanwhile, so it has them inserted at the end of the list.
  */
 static void slot_insert(struct ksm_domain *d, struct mm_struct *mm,
 			struct ksm_mm_slot *slot)
@@ -238,11 +238,11 @@ static void slot_insert(struct ksm_domain *d, struct mm_struct *mm,
 }
 
 /**
- * __ksm_enter() - let an mm take part
+ * __ksm_enter() - give an mm a slot
  * @mm: mm without a slot; its mmap_lock is held for writing, or nobody else
  *	knows it yet
  *
- * Return: 0, or -ENOMEM, whereupon nothing has changed.
+ * Return: 0; -ENOMEM, and nothing has changed.
  */
 int __ksm_enter(struct mm_struct *mm)
 {
@@ -258,7 +258,7 @@ int __ksm_enter(struct mm_struct *mm)
 	spin_lock(&d->slots.lock);
 	first = list_empty(&d->slots.list);
 	slot_insert(d, mm, slot);
-	/* Before anybody can take the slot away again. */
+	/* While nobody can remove the slot again. */
 	set_bit(MMF_VM_MERGEABLE, &mm->flags);
 	mmgrab(mm);
 	spin_unlock(&d->slots.lock);
@@ -270,8 +270,8 @@ int __ksm_enter(struct mm_struct *mm)
 }
 
 /*
- * Take the slot away if ksmd has nothing to do with it; or let it be the next one
- * that ksmd comes to, which then sees that the mm is exiting.
+ * Unlink the slot if the cursor is not on it and it has no entries. Otherwise make it the
+ * next slot that ksmd comes to; ksmd then sees that the mm is exiting.
  */
 static struct ksm_mm_slot *slot_release(struct ksm_slots *slots,
 					struct mm_struct *mm)
@@ -296,11 +296,11 @@ static struct ksm_mm_slot *slot_release(struct ksm_slots *slots,
 }
 
 /**
- * __ksm_exit() - let an mm go
- * @mm: mm whose page tables are about to be torn down, or that exec is giving up
+ * __ksm_exit() - take the slot of an mm away
+ * @mm: mm whose page tables are about to be freed, or that exec is giving up
  *
- * What is known of its pages, if anything is, is left to ksmd. Nobody has to wait: whoever
- * is in its page tables has a reference to its users.
+ * If the slot has entries, ksmd frees it later. The exit need not wait for ksmd: a page
+ * table walk holds mm_users.
  */
 void __ksm_exit(struct mm_struct *mm)
 {

@@ -14,14 +14,14 @@ struct ksm_domain;
 
 /**
  * struct ksm_mm_slot - an mm that takes part
- * @slot: in the list and hash of slots; holds a reference (mm_count) to the mm
- * @blocks: what is known of its pages. Only grows while the cursor stands on this slot, which is
- *	why an exit may free a slot that has none.
- * @anon_pages: how many the mm had when the last pass came to it
+ * @slot: in the list and hash of slots; holds mm_count of the mm
+ * @blocks: what is known of its pages. Grows only while the cursor is on this slot, so an
+ *	exit may free a slot without blocks.
+ * @anon_pages: number of anonymous pages of the mm when the last pass came to it
  * @mmap_count: tells whether its mmap_lock has been held for writing since then
- * @pages_gone: pages that were known have gone since
- * @unflushed: accessed bits have been cleared, and its TLB has not been flushed
- * @next_flush: when that may be done without counting as a burst, in jiffies
+ * @pages_gone: known pages have gone since then
+ * @unflushed: accessed bits were cleared, and the TLB has not been flushed since
+ * @next_flush: when the next flush does not count as part of a burst, in jiffies
  */
 struct ksm_mm_slot {
 	struct mm_slot slot;
@@ -34,7 +34,7 @@ struct ksm_mm_slot {
 };
 
 #define KSM_SLOTS_HASH_BITS	10
-/* Skipping so many pages takes about as long as looking at one, or dropping an rmap_item. */
+/* Skipping this many pages takes about as long as looking at one, or freeing an rmap_item. */
 #define KSM_SKIPS_PER_PAGE	16U
 
 /**
@@ -45,7 +45,7 @@ struct ksm_mm_slot {
  * @cursor: slot being worked on, NULL between passes
  */
 struct ksm_slots {
-	spinlock_t lock; /* innermost; see above */
+	spinlock_t lock; /* innermost; see the lock order in ksm.h */
 	struct list_head list;
 	DECLARE_HASHTABLE(hash, KSM_SLOTS_HASH_BITS);
 	struct ksm_mm_slot *cursor;

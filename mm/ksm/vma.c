@@ -2,12 +2,11 @@
 /*
  * KSM: the locks of an mm and of its VMAs.
  *
- * The only file that knows what these locks are made of, which changes from kernel to
- * kernel.
+ * Only this file uses the fields of these locks, which differ between kernel versions.
  *
- * Whoever walks page tables holds a reference to the mm's users, so that no exit takes the
- * tables down meanwhile. It may turn out to be the last reference, when the owner has
- * exited; so it is dropped without waiting for the exit to be carried out.
+ * A page table walk holds mm_users, so that an exit does not free the tables meanwhile. If
+ * the owner exits, ksmd may drop the last reference. So it uses mmput_async(), and does
+ * not do the work of the exit itself.
  */
 
 #include <linux/delay.h>
@@ -16,17 +15,17 @@
 
 #include "vma.h"
 
-/* For a writer that was woken to take the lock. */
+/* Time for a writer that was woken to take the lock. */
 #define KSM_GIVE_WAY_USECS	50
 
 /**
- * ksm_hold_mm() - keep an mm, with its mmap_lock held for reading
- * @hold: memory for it
- * @mm: an mm that ksmd knows by mm_count
+ * ksm_hold_mm() - take mm_users and, for reading, mmap_lock of an mm
+ * @hold: memory for the hold
+ * @mm: the mm; mm_count is held
  *
- * A reader that comes while a writer is being woken takes the lock away from it. ksmd
- * comes again and again, so an application could wait for milliseconds. Hence ksmd waits
- * for a moment where it sees a writer.
+ * A new reader can take the lock before a writer that is being woken. ksmd comes again and
+ * again, so an application could wait for milliseconds. Hence ksmd pauses if it sees a
+ * writer.
  *
  * Return: false if the mm is exiting, with nothing held.
  */
@@ -59,7 +58,7 @@ void ksm_hold_release(struct ksm_hold *hold)
  * @hold: hold with mmap_lock
  * @vma: VMA of its mm
  *
- * Return: whether it is so; else mmap_lock is still held.
+ * Return: true if so; false if mmap_lock is still held.
  */
 bool ksm_hold_vma_only(struct ksm_hold *hold, struct vm_area_struct *vma)
 {
@@ -72,11 +71,11 @@ bool ksm_hold_vma_only(struct ksm_hold *hold, struct vm_area_struct *vma)
 
 #ifdef CONFIG_PER_VMA_LOCK
 /**
- * ksm_mappings_changed() - has mmap_lock been held for writing?
+ * ksm_mappings_changed() - was mmap_lock held for writing since the last call?
  * @mm: the mm; its mmap_lock is held
- * @count: what this has left there the last time
+ * @count: where the last call has left its count; updated
  *
- * Return: whether it has since then, as when memory is offered or moves.
+ * Return: whether it was, for example because memory was offered or moved.
  */
 bool ksm_mappings_changed(struct mm_struct *mm, unsigned int *count)
 {
@@ -92,7 +91,7 @@ static bool vma_contended(struct vm_area_struct *vma)
 }
 
 /**
- * ksm_vma_assert_locked() - page tables of a VMA are about to be walked
+ * ksm_vma_assert_locked() - check the locks before a page table walk
  * @vma: VMA; its lock is held, or its mm's mmap_lock
  */
 void ksm_vma_assert_locked(struct vm_area_struct *vma)
@@ -118,10 +117,10 @@ void ksm_vma_assert_locked(struct vm_area_struct *vma)
 #endif
 
 /**
- * ksm_hold_contended() - does somebody wait for the lock that is held?
+ * ksm_hold_contended() - does somebody wait for the lock of a hold?
  * @hold: the hold
  *
- * Return: whether.
+ * Return: whether somebody does.
  */
 bool ksm_hold_contended(const struct ksm_hold *hold)
 {
@@ -129,13 +128,13 @@ bool ksm_hold_contended(const struct ksm_hold *hold)
 }
 
 /**
- * ksm_vma_lock() - find the VMA of an address, and keep it
- * @mm: an mm that ksmd knows by mm_count
+ * ksm_vma_lock() - find and lock the VMA of an address
+ * @mm: the mm; mm_count is held
  * @address: an address
  *
- * Return: the VMA, offered, with @mm's mmap_lock held for reading until
- * ksm_vma_unlock(); NULL if the address is not offered any more or the mm is
- * exiting, with nothing held.
+ * Return: the VMA, which is offered, with @mm's mmap_lock held for reading until
+ * ksm_vma_unlock(); NULL, with nothing held, if the address is not offered any more or
+ * the mm is exiting.
  */
 struct vm_area_struct *ksm_vma_lock(struct mm_struct *mm, unsigned long address)
 {

@@ -5,8 +5,8 @@
 #include <linux/mm.h>
 
 /**
- * struct ksm_hold - what keeps an mm, and page tables of it, as they are
- * @mm: the mm, with a reference to its users
+ * struct ksm_hold - locks that keep the page tables of an mm
+ * @mm: the mm; mm_users is held
  * @vma: the only VMA that is locked; NULL if mmap_lock is held for reading
  */
 struct ksm_hold {
@@ -24,10 +24,10 @@ void ksm_vma_unlock(struct vm_area_struct *vma);
 void ksm_vma_assert_locked(struct vm_area_struct *vma);
 
 /**
- * ksm_vma_offered() - is memory of this VMA to be merged?
+ * ksm_vma_offered() - can a VMA have pages to merge?
  * @vma: VMA; its lock is held, or its mm's mmap_lock
  *
- * Return: whether it was offered and has had anonymous pages.
+ * Return: whether it is offered and has had anonymous pages.
  */
 static inline bool ksm_vma_offered(struct vm_area_struct *vma)
 {
