@@ -2,12 +2,12 @@
 /*
  * KSM: how many pages to scan between two sleeps, so that a pass takes a given time.
  *
- * A pass over N pages is N / pages_to_scan batches. Each ends with a sleep of
- * always the same length; all together they take the CPU time of N pages. So the
- * time of a pass less its CPU time is inversely proportional to pages_to_scan,
- * and what one pass took tells what another value would have made of it.
+ * A pass over N pages has N / pages_to_scan batches. Each batch ends with a sleep of the
+ * same length; all batches together take the CPU time of N pages. So the duration of a
+ * pass less its CPU time is inversely proportional to pages_to_scan, and the duration of
+ * one pass tells how long it would have taken with another value.
  *
- * There are no clocks in here: whoever calls reads them.
+ * This file reads no clocks; its callers do.
  */
 
 #include <linux/math64.h>
@@ -17,14 +17,14 @@
 
 #include "advisor.h"
 
-/* What administrators know as the defaults. */
+/* The known defaults of these knobs. */
 #define KSM_ADVISOR_MAX_CPU		70	/* percent of one CPU */
 #define KSM_ADVISOR_MIN_PAGES		500
 #define KSM_ADVISOR_MAX_PAGES		30000
 #define KSM_ADVISOR_TARGET_SECONDS	200
 
 /**
- * ksm_advisor_init() - an advisor that gives no advice yet
+ * ksm_advisor_init() - make an advisor that is switched off
  * @advisor: memory for it
  */
 void ksm_advisor_init(struct ksm_advisor *advisor)
@@ -39,9 +39,9 @@ void ksm_advisor_init(struct ksm_advisor *advisor)
 }
 
 /**
- * ksm_advisor_begin() - a pass begins
+ * ksm_advisor_begin() - note that a pass begins
  * @advisor: the advisor; domain->lock is held, as for all functions here
- * @now: time in nanoseconds, from any moment on
+ * @now: time in nanoseconds, of a clock with any start
  * @cpu: CPU time that ksmd has taken so far, in nanoseconds
  */
 void ksm_advisor_begin(struct ksm_advisor *advisor, u64 now, u64 cpu)
@@ -52,10 +52,10 @@ void ksm_advisor_begin(struct ksm_advisor *advisor, u64 now, u64 cpu)
 }
 
 /**
- * ksm_advisor_interrupt() - the pass under way says nothing about pages_to_scan
+ * ksm_advisor_interrupt() - ignore the duration of the current pass
  * @advisor: the advisor
  *
- * For when ksmd was stopped, or somebody else has changed pages_to_scan.
+ * To be called when ksmd is stopped or started, or when the mode changes.
  */
 void ksm_advisor_interrupt(struct ksm_advisor *advisor)
 {
@@ -63,15 +63,15 @@ void ksm_advisor_interrupt(struct ksm_advisor *advisor)
 }
 
 /*
- * Milliseconds, at most 49 days of them: a product with pages_to_scan fits into 64
- * bits then, and no pass comes near.
+ * Convert to milliseconds, at most 49 days: then a product with pages_to_scan fits into
+ * 64 bits. No pass takes that long.
  */
 static u64 to_ms(u64 ns)
 {
 	return min_t(u64, div_u64(ns, NSEC_PER_MSEC), U32_MAX);
 }
 
-/* How long a pass shall take that needs so much CPU time. */
+/* How long a pass that needs this much CPU time should take. */
 static u64 goal_ms(const struct ksm_advisor *advisor, u64 cpu_ms)
 {
 	u64 target = READ_ONCE(advisor->target_seconds);
@@ -83,19 +83,19 @@ static u64 goal_ms(const struct ksm_advisor *advisor, u64 cpu_ms)
 	return max(target, div_u64(cpu_ms * 100, max_cpu));
 }
 
-/* The number of pages that would have made a pass that took @wall_ms take the goal. */
+/* With this pages_to_scan, the pass would have taken the goal instead of @wall_ms. */
 static u64 ideal_pages(const struct ksm_advisor *advisor, u64 wall_ms,
 		       u64 cpu_ms, unsigned int pages)
 {
 	u64 wanted_ms = goal_ms(advisor, cpu_ms);
 
-	/* Not even without any sleep. */
+	/* Even without any sleep the pass takes longer. */
 	if (wanted_ms <= cpu_ms)
 		return UINT_MAX;
 	return div64_u64(pages * (wall_ms - cpu_ms), wanted_ms - cpu_ms);
 }
 
-/* Most of the way, not all of it: one odd pass is not to throw things over. */
+/* Go three quarters of the way, so that a single odd pass has less effect. */
 static u64 approach(u64 from, u64 to)
 {
 	if (to > from)
@@ -107,18 +107,19 @@ static unsigned int within_limits(const struct ksm_advisor *advisor, u64 pages)
 {
 	pages = max_t(u64, pages, READ_ONCE(advisor->min_pages));
 	pages = min_t(u64, pages, READ_ONCE(advisor->max_pages));
-	/* A pass that never ends would never ask again. */
+	/* With 0 the pass would never end, and the advisor would not be called again. */
 	return clamp_t(u64, pages, 1, UINT_MAX);
 }
 
 /**
- * ksm_advisor_end() - a pass has ended: choose pages_to_scan for the next
+ * ksm_advisor_end() - choose pages_to_scan for the next pass
  * @advisor: the advisor
  * @now: time, as for ksm_advisor_begin()
  * @cpu: CPU time, as for ksm_advisor_begin()
- * @pages: pages_to_scan that this pass has had
+ * @pages: pages_to_scan of the pass that has ended
  *
- * Return: pages_to_scan for the next pass; @pages if there is nothing to say.
+ * Return: pages_to_scan for the next pass; @pages if the advisor is off, or this pass was
+ * interrupted.
  */
 unsigned int ksm_advisor_end(struct ksm_advisor *advisor, u64 now, u64 cpu,
 			     unsigned int pages)

@@ -15,13 +15,13 @@ enum ksm_advisor_mode {
 };
 
 /**
- * struct ksm_advisor - chooses pages_to_scan from what passes cost
+ * struct ksm_advisor - chooses pages_to_scan from the cost of passes
  * @mode: who chooses
  * @max_cpu: how much of one CPU ksmd may take, in percent
- * @min_pages: least number of pages to choose, whatever @max_cpu says
- * @max_pages: largest number of pages to choose, whatever the others say
- * @target_seconds: how long a pass shall take, at least 1
- * @begun: something was noted in @began and @cpu_began
+ * @min_pages: smallest number of pages to choose; overrides @max_cpu
+ * @max_pages: largest number of pages to choose; overrides all others
+ * @target_seconds: how long a pass should take, at least 1
+ * @begun: @began and @cpu_began are valid
  * @began: when the pass began, in nanoseconds
  * @cpu_began: CPU time of ksmd at that time, in nanoseconds
  */

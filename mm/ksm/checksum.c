@@ -2,25 +2,25 @@
 /*
  * KSM: from the bytes of a page to a checksum, and are two pages equal?
  *
- * The checksum is made of two parts. NH sums up products of neighbouring words, to each
- * of which a secret one was added (J. Black et al., "UMAC: Fast and Secure Message
+ * Two functions make the checksum. NH adds a secret word to each word of the page, and
+ * sums the products of neighbouring words (J. Black et al., "UMAC: Fast and Secure Message
  * Authentication", CRYPTO 1999; with words of 64 bits as in T. Krovetz, "Message
  * Authentication on 64-Bit Architectures", SAC 2006). It takes one multiplication for 16
- * bytes, where xxh64 takes four, and none of them waits for another. SipHash makes of the
- * sums what nobody can foresee (J.-P. Aumasson and D. J. Bernstein, "SipHash: a fast
- * short-input PRF", 2012). So whoever does not know the secret, which is drawn at boot from
- * what the kernel has for random numbers by then, cannot make two pages of equal checksums
- * more often than by chance. With xxh64, whatever its seed, one could; it is used only
- * where words of 64 bits are not multiplied at once.
+ * bytes, where xxh64 takes four, and no multiplication depends on another. SipHash turns
+ * the sums into an unpredictable number (J.-P. Aumasson and D. J. Bernstein, "SipHash: a
+ * fast short-input PRF", 2012). The secret is drawn at boot, from the random numbers that
+ * the kernel has by then. An attacker who does not know it cannot make two pages with
+ * equal checksums more often than by chance. With xxh64 this is possible, whatever its
+ * seed. So xxh64 is used only if the CPU does not multiply 64-bit words in one step.
  *
- * A page is four messages to NH, each made of a quarter of each cache line, so that a
- * secret word once loaded serves four times; and their sums are another message. NH adds
- * up products as numbers of 128 bits; here their halves are added up each for itself,
- * without a carry. That doubles the chance that two messages have equal sums, to 2^-63:
- * nothing beside the 48 bits that are kept.
+ * NH takes a page as four messages, each made of a quarter of each cache line, so that
+ * each secret word is loaded once and used four times. Their sums are a fifth message. NH
+ * adds products as numbers of 128 bits; this code adds their halves separately, without a
+ * carry. That doubles the chance that two messages have equal sums, to 2^-63, which is
+ * negligible against the 48 bits that are kept.
  *
- * Most pages that have a twin in a virtual machine are all zero. They are recognised
- * first: that takes one access for other pages, and no multiplication for these.
+ * In a virtual machine, most pages that have a twin are all zero. They are recognised
+ * first: this costs other pages one access, and saves these all multiplications.
  */
 
 #include <kunit/static_stub.h>
@@ -40,14 +40,14 @@
 #include "checksum.h"
 
 #define WORDS_PER_PAGE	(PAGE_SIZE / sizeof(u64))
-/* Worked on between two jumps: a cache line. */
+/* Words between two branches: a cache line. */
 #define WORDS_PER_STEP	8
 #define NH_MESSAGES	4
 
 static siphash_aligned_key_t siphash_key __ro_after_init;
 static u64 zero_checksum __ro_after_init;
 
-/* Any bit set in these four words? */
+/* Is any bit set in these four words? */
 static u64 any_set(const u64 *a)
 {
 	return a[0] | a[1] | a[2] | a[3];
@@ -62,7 +62,7 @@ static bool is_zero(const u64 *a)
 	return a == end;
 }
 
-/* Any bit different in a step of two pages? First all words of one, then all of the other. */
+/* Does a step of two pages differ? Loads all words of one page, then those of the other. */
 static __always_inline u64 any_differ(const u64 *a, const u64 *b)
 {
 	u64 a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
@@ -74,10 +74,10 @@ static __always_inline u64 any_differ(const u64 *a, const u64 *b)
 }
 
 /*
- * Half of what merging a page takes is this. So it goes in larger steps than memcmp(),
- * which on most architectures asks after each word, and takes twice as long; and fetches
- * a cache line of one page before it turns to the other, as the two may well be in each
- * other's way in a cache or a TLB: they are often a power of two apart.
+ * Half of the time to merge a page is spent here. memcmp() takes twice as long, since on
+ * most architectures it branches after each word; so take larger steps. Load a cache line
+ * of one page before that of the other, since the pages are often a power of two apart,
+ * and may evict each other from a cache or a TLB.
  */
 static bool are_equal(const u64 *a, const u64 *b)
 {
@@ -90,10 +90,10 @@ static bool are_equal(const u64 *a, const u64 *b)
 	return a == end;
 }
 
-/* ARCH=um does not say so, but has the processor of x86. */
+/* ARCH=um does not select ARCH_SUPPORTS_INT128, but runs on x86 processors. */
 #if defined(__SIZEOF_INT128__) && \
 	(defined(CONFIG_ARCH_SUPPORTS_INT128) || defined(CONFIG_UML))
-/* For the words of a message, and then for the sums of all. */
+/* Secret words for a message, then those for the message of the sums. */
 static u64 nh_secret[WORDS_PER_PAGE / NH_MESSAGES + 2 * NH_MESSAGES] __ro_after_init;
 
 static void __init draw_secret(void)
@@ -101,7 +101,7 @@ static void __init draw_secret(void)
 	get_random_bytes(nh_secret, sizeof(nh_secret));
 }
 
-/* @sum has the sum of the products' lower halves, and that of the upper ones. */
+/* @sum has the sum of the lower halves of the products, and that of the upper halves. */
 static __always_inline void nh_add(u64 *sum, const u64 *word, u64 secret0, u64 secret1)
 {
 	unsigned __int128 product = word[0] + secret0;
@@ -141,8 +141,8 @@ static u64 hash(const u64 *word)
 
 /**
  * ksm_checksum() - hash the bytes of a page
- * @page: page that the caller holds; its bytes may change meanwhile, and then the
- *	result is as good as any
+ * @page: page that the caller holds; if its bytes change meanwhile, the result may be any
+ *	checksum
  *
  * Return: the checksum, of KSM_CHECKSUM_BITS bits.
  */
@@ -160,7 +160,7 @@ u64 ksm_checksum(struct page *page)
 }
 
 /**
- * ksm_checksum_of_zero() - the checksum of a page of zeroes
+ * ksm_checksum_of_zero() - get the checksum of a page of zeroes
  *
  * Return: the checksum.
  */
@@ -180,11 +180,11 @@ void __init ksm_checksum_init(void)
 }
 
 /**
- * ksm_expect_bytes() - the bytes of a page will be read soon
+ * ksm_expect_bytes() - prefetch the first bytes of a page
  * @page: any page
  *
- * Processors see that memory is read from the beginning to the end, but not beyond the
- * end of a page, where the next one is another. Two cache lines are enough for a start.
+ * Processors prefetch memory that is read in ascending order, but not beyond the end of a
+ * page. The first two cache lines are enough.
  */
 void ksm_expect_bytes(struct page *page)
 {
@@ -212,7 +212,7 @@ bool ksm_is_zero(struct page *page)
 }
 
 #ifdef CONFIG_ARM64_MTE
-/* Tags are content, too, and would be lost. */
+/* Tags are content, too, and merging would lose them. */
 static bool is_tagged(struct page *page)
 {
 	return system_supports_mte() && page_mte_tagged(page);
@@ -229,8 +229,7 @@ static bool is_tagged(struct page *page)
  * @page: page that the caller holds
  * @other: another one, or the zero page, which need not be read
  *
- * Return: whether all bytes are equal. Pages that have more than bytes, such as tags, are
- * equal to none.
+ * Return: whether all bytes are equal. A page with tags is never equal to another.
  */
 bool ksm_same_bytes(struct page *page, struct page *other)
 {

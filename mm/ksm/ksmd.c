@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KSM: the thread, and the domain it works for.
+ * KSM: the thread, and the domain that it works for.
  *
- * ksmd looks at pages_to_scan pages, sleeps for sleep_millisecs, and so on, while
- * run is 1 and something is offered; otherwise it sleeps until that is so.
+ * While run is 1 and memory is offered, ksmd looks at pages_to_scan pages, sleeps for
+ * sleep_millisecs, and so on. Otherwise it sleeps until both are true.
  */
 
 #include <linux/debugfs.h>
@@ -25,14 +25,14 @@
 #define CREATE_TRACE_POINTS
 #include <trace/events/ksm.h>
 
-/* The defaults that administrators know: 5000 pages a second, at most. */
+/* The known defaults of these knobs: at most 5000 pages per second. */
 #define KSM_PAGES_TO_SCAN	100
 #define KSM_SLEEP_MILLISECS	20
-/* An rmap walk visits at most so many mappings, one page table walk each. */
+/* An rmap walk visits at most this many mappings, with one page table walk each. */
 #define KSM_MAX_PAGE_SHARING	256
-/* Seldom enough to take no time, soon enough to free memory that is needed. */
+/* Rare enough to take no time, often enough to free memory soon. */
 #define KSM_PRUNE_MILLISECS	2000
-/* Below the applications, above what is idle priority. */
+/* Lower priority than applications, higher than SCHED_IDLE. */
 #define KSMD_NICE		5
 
 struct ksm_domain ksm_domain;
@@ -43,8 +43,8 @@ atomic_long_t ksm_zero_pages = ATOMIC_LONG_INIT(0);
  * ksm_domain_lock() - take a domain's lock
  * @d: the domain
  *
- * Memory that is going offline must not be looked at, and a lock cannot be held
- * for so long: so whoever comes waits here until it is done.
+ * Nobody may look at memory that is going offline, but this takes too long to hold the
+ * lock. So callers wait here until it is done.
  */
 void ksm_domain_lock(struct ksm_domain *d)
 {
@@ -72,9 +72,9 @@ static bool has_work(struct ksm_domain *d)
 }
 
 /*
- * Between two batches; a new value of sleep_millisecs cuts it short. A pass begins once a
- * tick at most: it may drain the batches of all CPUs, and flush TLBs, which applications
- * would feel.
+ * Sleep between two batches; a new value of sleep_millisecs ends the sleep. At most one
+ * pass begins per jiffy: a pass may drain the per-CPU batches and flush TLBs, which would
+ * slow applications down.
  */
 static void ksmd_pause(struct ksm_domain *d, bool pass_ended)
 {
@@ -83,7 +83,7 @@ static void ksmd_pause(struct ksm_domain *d, bool pass_ended)
 
 	if (pass_ended && time_before_eq(jiffies, d->scanner.begun))
 		pause = max(pause, 1UL);
-	/* A sleep of no time neither freezes nor lets others run. */
+	/* A sleep of zero neither freezes nor schedules. */
 	try_to_freeze();
 	cond_resched();
 	wait_event_freezable_timeout(d->pause,
@@ -92,8 +92,8 @@ static void ksmd_pause(struct ksm_domain *d, bool pass_ended)
 }
 
 /*
- * That of what belongs to no mm. ksmd may sleep for long now. A page that is mapped by an mm
- * in the midst of its exit is left.
+ * Free memory that belongs to no mm, as ksmd may sleep for long now. Stable nodes remain if
+ * an exiting mm still maps their pages.
  */
 static void free_memory(struct ksm_domain *d)
 {
@@ -144,7 +144,7 @@ static int unmerge_mm(struct mm_struct *mm)
 	return 0;
 }
 
-/* There may be millions of pages. */
+/* An mm may have millions of pages, so give way to signals. */
 static int forget_mm(struct ksm_domain *d, struct ksm_mm_slot *slot)
 {
 	unsigned long address = 0;
@@ -156,13 +156,13 @@ static int forget_mm(struct ksm_domain *d, struct ksm_mm_slot *slot)
 					  KSM_BLOCK_PAGES * KSM_SKIPS_PER_PAGE);
 		if (address == ULONG_MAX)
 			return 0;
-		/* The freezer sends one, too. */
+		/* The freezer sets TIF_SIGPENDING, too. */
 		if (signal_pending(current))
 			return -ERESTARTSYS;
 	}
 }
 
-/* Unmerge the cursor's mm and forget all of it; move the cursor on. */
+/* Unmerge the mm of the cursor's slot, drop its entries, and move the cursor on. */
 static int unmerge_slot(struct ksm_domain *d, struct ksm_mm_slot *slot)
 {
 	struct mm_struct *mm = slot->slot.mm;
@@ -171,7 +171,7 @@ static int unmerge_slot(struct ksm_domain *d, struct ksm_mm_slot *slot)
 	int err = 0;
 
 	mmgrab(mm);
-	/* An exiting mm unmerges itself by unmapping everything. */
+	/* An exit unmaps everything, so there is nothing to unmerge. */
 	exiting = !ksm_hold_mm(&hold, mm);
 	if (!exiting) {
 		err = unmerge_mm(mm);
@@ -208,7 +208,7 @@ static int unmerge_all(struct ksm_domain *d)
  * @run: KSM_RUN_STOP, KSM_RUN_MERGE or KSM_RUN_UNMERGE
  *
  * Return: 0; -ENOMEM without memory to unmerge, or -ERESTARTSYS on a signal while
- * unmerging: ksmd is stopped then, and what was unmerged remains so.
+ * unmerging. In both cases, run becomes KSM_RUN_STOP, and what was unmerged stays so.
  */
 int ksm_domain_set_run(struct ksm_domain *d, unsigned long run)
 {
@@ -220,7 +220,7 @@ int ksm_domain_set_run(struct ksm_domain *d, unsigned long run)
 	WRITE_ONCE(d->run, run);
 	ksm_advisor_interrupt(&d->advisor);
 	if (run == KSM_RUN_UNMERGE) {
-		/* If the copies do not fit into memory, it is our fault. */
+		/* If the copies need too much memory, the OOM killer shall pick this task. */
 		set_current_oom_origin();
 		err = unmerge_all(d);
 		clear_current_oom_origin();
@@ -228,7 +228,7 @@ int ksm_domain_set_run(struct ksm_domain *d, unsigned long run)
 			WRITE_ONCE(d->run, KSM_RUN_STOP);
 	}
 	if (run == KSM_RUN_MERGE) {
-		/* With a pass of its own, not with the end of one that was stopped. */
+		/* Begin a new pass; do not continue one that was stopped. */
 		ksm_slots_rewind(d);
 		wake_up_interruptible(&d->wakeup);
 	}
@@ -236,9 +236,9 @@ int ksm_domain_set_run(struct ksm_domain *d, unsigned long run)
 }
 
 /**
- * ksm_domain_set_without_nodes() - change what stable nodes are made by
+ * ksm_domain_set_without_nodes() - change a setting that existing stable nodes depend on
  * @d: domain; its lock is held
- * @var: the setting, one of @d
+ * @var: the setting, a field of @d
  * @value: its new value
  *
  * Return: 0; -EBUSY if there are KSM pages.
@@ -256,9 +256,9 @@ int ksm_domain_set_without_nodes(struct ksm_domain *d, unsigned long *var, unsig
 }
 
 /**
- * ksm_domain_set_advisor() - choose who chooses pages_to_scan
+ * ksm_domain_set_advisor() - set the mode of the advisor
  * @d: domain; its lock is held
- * @mode: who; if that changes, pages_to_scan begins with the default of either
+ * @mode: the mode; a change sets pages_to_scan to the default, or to the advisor's minimum
  */
 void ksm_domain_set_advisor(struct ksm_domain *d, enum ksm_advisor_mode mode)
 {
@@ -288,7 +288,7 @@ static void offline_done(struct ksm_domain *d)
 	mutex_lock(&d->lock);
 	WRITE_ONCE(d->run, d->run & ~KSM_RUN_OFFLINE);
 	mutex_unlock(&d->lock);
-	/* Order the bit before the look for waiters. */
+	/* Clear the bit before wake_up_bit() looks for waiters. */
 	smp_mb();
 	wake_up_bit(&d->run, KSM_RUN_OFFLINE_BIT);
 }
@@ -303,7 +303,7 @@ static int memory_callback(struct notifier_block *nb, unsigned long action,
 		going_offline(&ksm_domain);
 		break;
 	case MEM_OFFLINE:
-		/* Nobody else is at the index: they all wait for offline_done(). */
+		/* Nobody else uses the index: all wait for offline_done(). */
 		ksm_index_prune_range(&ksm_domain.index, mn->start_pfn,
 				      mn->start_pfn + mn->nr_pages);
 		fallthrough;
@@ -328,9 +328,9 @@ static void __init domain_init(struct ksm_domain *d)
 	d->prune_millisecs = KSM_PRUNE_MILLISECS;
 	d->pruned = jiffies;
 	d->across_nodes = true;
-	/* Elsewhere each access after a bit was cleared would cost a fault. */
+	/* Without this, the first access after a bit was cleared costs a fault. */
 	d->smart_scan = arch_has_hw_pte_young();
-	/* Without sysfs nobody could ever start it. */
+	/* Without sysfs, nobody can start it later. */
 	d->run = IS_ENABLED(CONFIG_SYSFS) ? KSM_RUN_STOP : KSM_RUN_MERGE;
 }
 
@@ -362,7 +362,7 @@ static int __init ksm_init(void)
 #ifdef CONFIG_MEMORY_HOTREMOVE
 	hotplug_memory_notifier(memory_callback, KSM_CALLBACK_PRI);
 #endif
-	/* For those who measure; not part of the interface. */
+	/* For measurements; not part of the interface. */
 	debugfs_create_u64("bytes_read", 0444, debugfs_create_dir("ksm", NULL),
 			   &d->bytes_read);
 	return 0;

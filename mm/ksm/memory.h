@@ -5,15 +5,15 @@
 #include <linux/mm.h>
 #include <linux/slab.h>
 
-/* A page can be merged another time: memory is not fought for. */
+/* Do not try hard: a page can be merged in a later pass. */
 #define KSM_GFP		(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
-/* For kvmalloc(): of these flags, these are what vmalloc() knows. */
+/* For kvmalloc(), as vmalloc() does not support __GFP_NORETRY. */
 #define KSM_ARRAY_GFP	(GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
 /**
  * ksm_count() - change a counter that others read without a lock
  * @counter: counter that nobody else changes meanwhile
- * @n: how many come; negative if they go
+ * @n: what to add; may be negative
  */
 static inline void ksm_count(unsigned long *counter, long n)
 {
@@ -21,11 +21,11 @@ static inline void ksm_count(unsigned long *counter, long n)
 }
 
 /**
- * ksm_size_of() - how much memory does an allocation take?
- * @memory: what kmalloc(), kvmalloc() or kmem_cache_alloc() has returned; may be NULL
- * @size: what was asked for
+ * ksm_size_of() - get the actual size of an allocation
+ * @memory: result of kmalloc(), kvmalloc() or kmem_cache_alloc(); may be NULL
+ * @size: requested size in bytes
  *
- * Return: how many bytes it takes in fact.
+ * Return: bytes that are really allocated.
  */
 static inline long ksm_size_of(const void *memory, size_t size)
 {

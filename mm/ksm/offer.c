@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KSM: which memory is offered, and what that brings.
+ * KSM: which memory is offered, and the profit of merging it.
  *
- * An application offers ranges by madvise(), or all its memory by prctl(). Either
- * shows in VM_MERGEABLE of the VMAs; MMF_VM_MERGE_ANY says that new ones get it too.
+ * An application offers ranges with madvise(), or all its memory with prctl(). Both set
+ * VM_MERGEABLE in the VMAs. MMF_VM_MERGE_ANY is set if new VMAs get it, too.
  */
 
 #include <linux/dax.h>
@@ -18,7 +18,7 @@
 #include "merge.h"
 #include "offer.h"
 
-/* Memory that is shared on purpose, or is not ordinary memory, is let alone. */
+/* Memory that is shared on purpose, or is not ordinary memory, is not merged. */
 static bool flags_compatible(vm_flags_t vm_flags)
 {
 	vm_flags_t unfit = VM_SHARED | VM_MAYSHARE | VM_PFNMAP | VM_IO |
@@ -64,7 +64,7 @@ static int unmerge_locked(struct vm_area_struct *vma, unsigned long start,
 {
 	if (!vma->anon_vma)
 		return 0;
-	/* Faults under the VMA's own lock must not run beside ours. */
+	/* Exclude faults under the VMA lock. */
 	vma_start_write(vma);
 	return ksm_unmerge_range(vma, start, end, TASK_KILLABLE);
 }
@@ -103,10 +103,10 @@ static int withdraw_all(struct mm_struct *mm)
  * @advice: MADV_MERGEABLE or MADV_UNMERGEABLE; any other does nothing
  * @vm_flags: flags that the range is to get; VM_MERGEABLE is set or cleared
  *
- * Advice for memory that cannot be merged is ignored, with success.
+ * Ignores advice for memory that cannot be merged, and returns 0.
  *
- * Return: 0; -ENOMEM without memory for a slot or for pages of the range's own;
- * -ERESTARTSYS if a fatal signal came while unmerging, of which part may be done.
+ * Return: 0; -ENOMEM without memory for a slot or for copies; -ERESTARTSYS if a fatal
+ * signal came while unmerging, and part of the range may be unmerged.
  */
 int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
 		unsigned long end, int advice, unsigned long *vm_flags)
@@ -127,14 +127,14 @@ int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
 EXPORT_SYMBOL_GPL(ksm_madvise);
 
 /**
- * ksm_vma_flags() - offer memory that is about to be mapped if its mm offers everything
+ * ksm_vma_flags() - offer memory that is about to be mapped, if its mm offers everything
  * @mm: the mm; its mmap_lock is held for writing
- * @file: what is to be mapped; NULL for anonymous memory
+ * @file: file to be mapped; NULL for anonymous memory
  * @vm_flags: the flags for it, so far
  *
- * With the flags that it keeps, new memory can become a part of a VMA that is there. But
- * a driver may change them in ->mmap(): so memory of files other than shmem's is
- * offered after that, by ksm_add_vma().
+ * If new memory has its final flags, it can be merged with an adjacent VMA. But a driver
+ * may change the flags in ->mmap(). So mappings of files, except those of shmem, are
+ * offered later, by ksm_add_vma().
  *
  * Return: @vm_flags, with VM_MERGEABLE if the memory is offered.
  */
@@ -143,14 +143,14 @@ vm_flags_t ksm_vma_flags(struct mm_struct *mm, struct file *file, vm_flags_t vm_
 	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags) || !flags_compatible(vm_flags) ||
 	    (file && !shmem_file(file)))
 		return vm_flags;
-	/* A pass that found nothing offered has taken the slot away. */
+	/* A pass that found nothing offered may have removed the slot. */
 	enter_once(mm);
 	return vm_flags | VM_MERGEABLE;
 }
 
 /**
  * ksm_add_vma() - offer a new VMA if its mm offers everything
- * @vma: VMA just made; its mm's mmap_lock is held for writing
+ * @vma: the new VMA; its mm's mmap_lock is held for writing
  */
 void ksm_add_vma(struct vm_area_struct *vma)
 {
@@ -186,11 +186,10 @@ int ksm_enable_merge_any(struct mm_struct *mm)
  * ksm_disable_merge_any() - undo ksm_enable_merge_any()
  * @mm: the mm; its mmap_lock is held for writing
  *
- * Memory that was offered with madvise() is withdrawn too. On failure everything
- * remains offered.
+ * Also withdraws memory that was offered with madvise(). On failure everything remains
+ * offered.
  *
- * Return: 0; -ENOMEM without memory for pages of its own; -ERESTARTSYS on a fatal
- * signal.
+ * Return: 0; -ENOMEM without memory for copies; -ERESTARTSYS on a fatal signal.
  */
 int ksm_disable_merge_any(struct mm_struct *mm)
 {
@@ -215,7 +214,7 @@ int ksm_disable_merge_any(struct mm_struct *mm)
 int ksm_disable(struct mm_struct *mm)
 {
 	mmap_assert_write_locked(mm);
-	/* That offers what is to come, too, even where nothing is offered now. */
+	/* MMF_VM_MERGE_ANY must be cleared even if nothing is offered now. */
 	if (test_bit(MMF_VM_MERGE_ANY, &mm->flags))
 		return ksm_disable_merge_any(mm);
 	if (!test_bit(MMF_VM_MERGEABLE, &mm->flags))
@@ -227,7 +226,7 @@ int ksm_disable(struct mm_struct *mm)
  * ksm_offers_something() - is any memory of an mm offered?
  * @mm: the mm; its mmap_lock is held
  *
- * Return: whether.
+ * Return: whether any is.
  */
 bool ksm_offers_something(struct mm_struct *mm)
 {
@@ -241,17 +240,17 @@ bool ksm_offers_something(struct mm_struct *mm)
 	return false;
 }
 
-/* What cannot be told to belong to one mm. */
+/* Memory that does not belong to one mm. */
 static unsigned long common_bytes(struct ksm_domain *d)
 {
 	return READ_ONCE(d->scanner.filter.bytes) + ksm_index_bytes(&d->index);
 }
 
 /**
- * ksm_bytes() - how much memory does it take to keep track of all pages?
+ * ksm_bytes() - memory that is allocated to keep track of all pages
  * @d: domain; not locked
  *
- * Return: bytes that are allocated for nothing else, as long as pages are tracked.
+ * Return: bytes.
  */
 unsigned long ksm_bytes(struct ksm_domain *d)
 {
@@ -266,7 +265,7 @@ unsigned long ksm_bytes(struct ksm_domain *d)
 }
 
 #ifdef CONFIG_PROC_FS
-/* What is known of its own pages, without rmap_items. */
+/* Memory of the blocks of an mm, without rmap_items. */
 static unsigned long slot_bytes(struct ksm_slots *slots, struct mm_struct *mm)
 {
 	unsigned long bytes = 0;
@@ -284,10 +283,10 @@ static unsigned long slot_bytes(struct ksm_slots *slots, struct mm_struct *mm)
  * ksm_process_profit() - what merging saves for one mm
  * @mm: the mm
  *
- * What cannot be told to belong to one mm is shared out by the number of pages.
- * rmap_items of pages that wait for a twin are not counted, as they are few.
+ * Memory that does not belong to one mm is divided by the number of pages. rmap_items of
+ * pages that wait for a twin are not counted, as they are few.
  *
- * Return: bytes, negative if tracking takes more.
+ * Return: bytes; negative if tracking takes more than merging saves.
  */
 long ksm_process_profit(struct mm_struct *mm)
 {
@@ -304,8 +303,8 @@ long ksm_process_profit(struct mm_struct *mm)
  * @m: where to print
  * @mm: the mm; not locked, referenced by the caller
  *
- * Less is printed if a fatal signal comes while waiting for mmap_lock: then
- * nobody is left to read it.
+ * Prints only the first line if a fatal signal comes during the wait for mmap_lock: the
+ * reader is about to die.
  */
 void ksm_show_process(struct seq_file *m, struct mm_struct *mm)
 {

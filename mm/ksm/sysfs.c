@@ -2,8 +2,8 @@
 /*
  * KSM: knobs and counters in /sys/kernel/mm/ksm.
  *
- * What each file means, takes and refuses stands in
- * Documentation/ABI/testing/sysfs-kernel-mm-ksm.
+ * Documentation/ABI/testing/sysfs-kernel-mm-ksm describes each file, the values that it
+ * takes, and its errors.
  */
 
 #include <kunit/visibility.h>
@@ -17,7 +17,7 @@
 
 #define KSM_ATTR_RW(_name)						\
 	static struct kobj_attribute _name##_attr = __ATTR_RW(_name)
-/* A file that shows what is worked out. */
+/* A read-only file with a computed value. */
 #define KSM_REPORT(_name, _value)					\
 	static ssize_t _name##_show(struct kobject *kobj,		\
 				    struct kobj_attribute *attr, char *buf) \
@@ -27,11 +27,11 @@
 	static struct kobj_attribute _name##_attr = __ATTR_RO(_name)
 
 /**
- * struct ksm_knob - a file that is one variable
+ * struct ksm_knob - a file for one variable
  * @attr: the file
- * @var: the variable. Whoever uses it reads it once.
- * @min: the least value that may be written
- * @max: the largest one; 1 for a switch
+ * @var: the variable; users read it once, with READ_ONCE()
+ * @min: smallest value that may be written
+ * @max: largest value that may be written; 1 for a switch
  */
 struct ksm_knob {
 	struct kobj_attribute attr;
@@ -81,7 +81,7 @@ static ssize_t knob_store(struct kobject *kobj, struct kobj_attribute *attr, con
 	return count;
 }
 
-/* While the advisor is on, it is the advisor's. */
+/* Only the advisor may set it while the advisor is on. */
 static ssize_t pages_to_scan_store(struct kobject *kobj, struct kobj_attribute *attr,
 				   const char *buf, size_t count)
 {
@@ -90,7 +90,7 @@ static ssize_t pages_to_scan_store(struct kobject *kobj, struct kobj_attribute *
 	return knob_store(kobj, attr, buf, count);
 }
 
-/* Takes effect at once. */
+/* Takes effect at once: ends the current sleep. */
 static ssize_t sleep_millisecs_store(struct kobject *kobj, struct kobj_attribute *attr,
 				     const char *buf, size_t count)
 {
@@ -126,7 +126,7 @@ static long pages_unshared(void)
 }
 KSM_REPORT(pages_unshared, pages_unshared());
 
-/* The counters are read one by one, so the sum can be off. */
+/* The counters are read one after the other, so the result may be off. */
 static long pages_volatile(void)
 {
 	return max(0L, (long)(READ_ONCE(ksm_domain.nr_pages) -
@@ -160,7 +160,7 @@ static ssize_t run_store(struct kobject *kobj, struct kobj_attribute *attr, cons
 }
 KSM_KNOB(run, ksm_domain.run, run_store, 0, KSM_RUN_UNMERGE);
 
-/* Some settings cannot change under the stable nodes that were made with the old ones. */
+/* Some settings cannot change while there are stable nodes that depend on them. */
 static ssize_t set_without_nodes(unsigned long *var, unsigned long value, size_t count)
 {
 	int err;
@@ -178,7 +178,7 @@ static ssize_t max_page_sharing_store(struct kobject *kobj, struct kobj_attribut
 
 	if (err)
 		return err;
-	/* A KSM page is born with two mappings. */
+	/* A new KSM page gets two mappings. */
 	if (value < 2)
 		return -EINVAL;
 	return set_without_nodes(&ksm_domain.index.max_sharing, value, count);
@@ -259,7 +259,7 @@ VISIBLE_IF_KUNIT const struct attribute_group ksm_attr_group = {
 };
 
 /**
- * ksm_sysfs_init() - make the files
+ * ksm_sysfs_init() - create the files
  *
  * Return: 0 or a negative errno.
  */

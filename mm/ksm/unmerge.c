@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KSM: break the sharing, by giving each mapping a page of its own.
+ * KSM: undoes merging, by giving each mapping a page of its own.
  *
- * A fault could make each copy, and does where anything is special. But most of what
- * a fault takes is not the copy: so the entries of a page table are replaced many at a
- * time, with one lock, one call of the notifiers, and one flush of the TLB.
+ * A fault could make each copy, and does in special cases. But most of the cost of a
+ * fault is not the copy. So many entries of a page table are replaced together, with one
+ * lock, one call of the MMU notifiers, and one TLB flush.
  */
 
 #include <linux/cacheflush.h>
@@ -30,16 +30,15 @@
 #include "vma.h"
 #include "walk.h"
 
-/* What one folio_batch can free; few enough to keep a page table lock meanwhile. */
+/* As many as a folio_batch has; few enough for one hold of a page table lock. */
 #define MAX_COPIES	PAGEVEC_SIZE
 
 /**
- * struct ksm_copy - an entry that leads to a shared page
- * @address: where it is
- * @pte: the entry, as it was found or taken out; if it maps a KSM page, that page is
- *	referenced
- * @folio: the copy that is to be mapped instead; NULL before it is made, and after it
- *	is mapped
+ * struct ksm_copy - a page table entry for a shared page
+ * @address: its address
+ * @pte: the entry, as it was found or cleared; if it maps a KSM page, a reference to that
+ *	page is held
+ * @folio: the copy to map instead; NULL before it is made, and after it is mapped
  */
 struct ksm_copy {
 	unsigned long address;
@@ -50,9 +49,9 @@ struct ksm_copy {
 /**
  * struct ksm_copies - entries of one page table that are replaced together
  * @vma: VMA of the entries
- * @pmd: leads to the page table
- * @nr: how many
- * @copy: by ascending address
+ * @pmd: PMD entry of the page table
+ * @nr: number of entries
+ * @copy: the entries, by ascending address
  */
 struct ksm_copies {
 	struct vm_area_struct *vma;
@@ -62,8 +61,8 @@ struct ksm_copies {
 };
 
 /*
- * Entries that lead to a page that ksmd put there: a KSM page, a zero page in
- * the place of an anonymous one, or a KSM page that is being migrated.
+ * Is this an entry for a page that ksmd mapped: a KSM page, the zero page in place of an
+ * anonymous page, or a KSM page that is being migrated?
  */
 static bool match_shared(pte_t pte, struct page *page)
 {
@@ -78,7 +77,7 @@ static bool match_shared(pte_t pte, struct page *page)
 	       folio_test_ksm(pfn_swap_entry_folio(entry));
 }
 
-/* The KSM page of an entry that was found; NULL if it has none, or not now. */
+/* The KSM page of an entry; NULL for the zero page and for a migration entry. */
 static struct folio *shared_folio(pte_t pte)
 {
 	if (!pte_present(pte) || is_zero_pfn(pte_pfn(pte)))
@@ -98,7 +97,7 @@ static void note_found(struct ksm_copies *c, unsigned long address, pte_t pte)
 	c->nr++;
 }
 
-/* Is there no room for another one, or not for one that far away? */
+/* Is there no room for more entries, or is the next one too far from the first? */
 static bool is_full(const struct ksm_copies *c, unsigned long next)
 {
 	return c->nr == MAX_COPIES ||
@@ -112,7 +111,7 @@ static bool visit_shared(struct ksm_table *t, void *private)
 	pte_t *ptep = t->ptep;
 	pte_t pte;
 
-	/* A huge page is never shared. */
+	/* A huge page is never a KSM page. */
 	if (!ptep)
 		return true;
 	c->pmd = t->pmd;
@@ -124,7 +123,7 @@ static bool visit_shared(struct ksm_table *t, void *private)
 		if (is_full(c, address + PAGE_SIZE))
 			break;
 	}
-	/* Whoever is to die must not keep the locks until nothing is left to look at. */
+	/* A task with a fatal signal must not hold the locks for the whole walk. */
 	return !c->nr && !fatal_signal_pending(current);
 }
 
@@ -133,8 +132,8 @@ static const struct ksm_walk_ops shared_ops = {
 };
 
 /*
- * A KSM page does not change while it is referenced: whoever wants to write gets a
- * copy, even if it is not mapped any more. So no lock is needed.
+ * A KSM page does not change while a reference is held: a write fault copies it even if
+ * no other mapping is left. So no lock is needed.
  */
 static bool fill_copy(struct ksm_copies *c, struct ksm_copy *copy)
 {
@@ -165,7 +164,7 @@ static void alloc_each(struct ksm_copies *c, unsigned int nr)
 	}
 }
 
-/* Has somebody said which nodes pages are to come from? That may depend on the address. */
+/* Is there a memory policy? It may depend on the address. */
 #ifdef CONFIG_NUMA
 static bool has_policy(const struct vm_area_struct *vma)
 {
@@ -179,9 +178,9 @@ static bool has_policy(const struct vm_area_struct *vma)
 #endif
 
 /*
- * Pages for the first copies, as far as there is memory. Pages that were freed one
- * after the other come back last first. They are taken forwards nevertheless, because
- * only then does a CPU that has filled a page fetch the next one in advance.
+ * Allocate pages for the first copies, as far as there is memory. The allocator returns
+ * the pages that were freed last first, so often by descending address. They are used by
+ * ascending address, because only then the CPU prefetches the next page at the end of one.
  */
 static void alloc_copies(struct ksm_copies *c, unsigned int nr)
 {
@@ -199,7 +198,7 @@ static void alloc_copies(struct ksm_copies *c, unsigned int nr)
 		c->copy[i].folio = page_folio(pages[backwards ? nr - 1 - i : i]);
 }
 
-/* False without memory, or if the page cannot be read. */
+/* Returns false without memory, or if the page cannot be read. */
 static bool make_copy(struct ksm_copies *c, struct ksm_copy *copy)
 {
 	if (!copy->folio ||
@@ -209,7 +208,7 @@ static bool make_copy(struct ksm_copies *c, struct ksm_copy *copy)
 	return fill_copy(c, copy);
 }
 
-/* Returns for how many entries there is a copy now: none after a page on the move. */
+/* Make copies for the entries before the first migration entry; returns how many. */
 static unsigned int make_copies(struct ksm_copies *c)
 {
 	unsigned int nr = 0, i;
@@ -223,8 +222,8 @@ static unsigned int make_copies(struct ksm_copies *c)
 }
 
 /*
- * Does an entry still lead where it did? Then the copy is good, whatever else became of
- * the entry meanwhile.
+ * Does an entry still map the same shared page? Then the copy is valid, whatever other
+ * bits of the entry have changed.
  */
 static bool still_shared(pte_t now, pte_t then)
 {
@@ -238,7 +237,7 @@ static pte_t *copy_ptep(struct ksm_copies *c, unsigned int i, pte_t *start)
 	return start + ((c->copy[i].address - c->copy[0].address) >> PAGE_SHIFT);
 }
 
-/* Take out what is still shared, of the first entries; tells which, bit by bit. */
+/* Clear those of the first entries that are still shared; returns a bitmap of them. */
 static unsigned long clear_entries(struct ksm_copies *c, unsigned int nr,
 				   pte_t *start)
 {
@@ -260,9 +259,9 @@ static unsigned long clear_entries(struct ksm_copies *c, unsigned int nr,
 }
 
 /*
- * The copy belongs to this mapping alone, and is mapped read-only like any page that
- * a fault unshares: the first write finds out that it may. It is dirty, as its bytes are
- * nowhere else: of a clean page that is mapped clean, MADV_FREE believes that no relative
+ * The copy belongs only to this mapping. It is mapped read-only, like any page that a fault
+ * unshares: the first write fault makes it writable. The folio is dirty, since its bytes
+ * are nowhere else: reclaim discards a clean page after MADV_FREE, even if a relative
  * needs it.
  */
 static void map_copy(struct ksm_copies *c, struct ksm_copy *copy, pte_t *ptep)
@@ -279,7 +278,7 @@ static void map_copy(struct ksm_copies *c, struct ksm_copy *copy, pte_t *ptep)
 	copy->folio = NULL;
 }
 
-/* Uncount what the old entry brought; the reference that was taken remains. */
+/* Undo the accounting of the old entry; the reference from note_found() remains. */
 static void unmap_shared(struct ksm_copies *c, struct ksm_copy *copy)
 {
 	struct mm_struct *mm = c->vma->vm_mm;
@@ -297,8 +296,8 @@ static void unmap_shared(struct ksm_copies *c, struct ksm_copy *copy)
 }
 
 /*
- * No CPU may read the old page after another has written to the new one: so all old
- * entries are out of every TLB before the first new one is set.
+ * No CPU may read the old page after another CPU has written to the new one. So all old
+ * entries are flushed from every TLB before the first new entry is set.
  */
 static unsigned long replace_entries(struct ksm_copies *c, unsigned int nr,
 				     pte_t *start)
@@ -337,7 +336,7 @@ static unsigned long lock_and_replace(struct ksm_copies *c, unsigned int nr)
 	return replaced;
 }
 
-/* Map the first copies; tells which it could, bit by bit. */
+/* Map the first copies; returns a bitmap of those that are mapped. */
 static unsigned long map_copies(struct ksm_copies *c, unsigned int nr)
 {
 	struct mmu_notifier_range range;
@@ -352,7 +351,7 @@ static unsigned long map_copies(struct ksm_copies *c, unsigned int nr)
 	return mapped;
 }
 
-/* Drop what is still held: the shared pages, and copies that were not needed. */
+/* Drop the references to the shared pages, and copies that were not needed. */
 static void put_copies(struct ksm_copies *c)
 {
 	struct folio_batch batch;
@@ -372,7 +371,7 @@ static void put_copies(struct ksm_copies *c)
 	folios_put(&batch);
 }
 
-/* The first entry that was found and is not replaced; if there is none, what follows. */
+/* The address of the first entry that was not replaced, or after the last entry. */
 static unsigned long first_left(struct ksm_copies *c, unsigned long mapped)
 {
 	unsigned int i = find_first_zero_bit(&mapped, c->nr);
@@ -382,7 +381,7 @@ static unsigned long first_left(struct ksm_copies *c, unsigned long mapped)
 	return c->copy[i - 1].address + PAGE_SIZE;
 }
 
-/* As map_copy() does. */
+/* For the reason see map_copy(). */
 static void set_copy_dirty(struct vm_area_struct *vma, unsigned long address)
 {
 	struct page *page = ksm_unshared_page(vma, address);
@@ -394,8 +393,8 @@ static void set_copy_dirty(struct vm_area_struct *vma, unsigned long address)
 }
 
 /*
- * Leave an entry to the fault handler, which waits for a page on the move, and knows
- * why there is no copy. What cannot be copied is left as it is.
+ * Leave an entry to the fault handler, which waits for migration, or reports why there is
+ * no copy. A page that cannot be copied stays as it is.
  */
 static int fault_unshare(struct vm_area_struct *vma, unsigned long *address)
 {
@@ -411,7 +410,7 @@ static int fault_unshare(struct vm_area_struct *vma, unsigned long *address)
 	return 0;
 }
 
-/* Copies for what was found, and drop it; tells where to look next. */
+/* Replace the entries that were found, and drop references; sets where to continue. */
 static int copy_found(struct ksm_copies *c, unsigned long *next)
 {
 	unsigned long mapped = 0;
@@ -436,16 +435,16 @@ static int copy_found(struct ksm_copies *c, unsigned long *next)
  * @state: TASK_KILLABLE to give way to fatal signals only, TASK_INTERRUPTIBLE to give
  *	way to all
  *
- * An entry may change while its page is copied, or its page may be on the move, and
- * then it is not replaced; so each address is looked at again until nothing shared is
- * left there. VM_MERGEABLE must not be cleared before that.
+ * An entry is not replaced if it changes while its page is copied, or if its page is being
+ * migrated. So each address is looked at again until nothing shared is left there.
+ * VM_MERGEABLE must not be cleared before that.
  *
- * A call that is interrupted begins anew, and walks again where nothing is shared any
- * more. So signals that are not fatal are looked at only after something was unmerged.
+ * A call that is interrupted starts again from @start, and walks what is already unmerged.
+ * So it checks for signals that are not fatal only after it has unmerged something.
  *
- * Return: 0 when the range holds no page that ksmd merged (or the entry cannot be faulted,
- * as when its backing is gone),
- * -ENOMEM if a page could not be allocated, -ERESTARTSYS on a signal.
+ * Return: 0 when the range has no page that ksmd merged, except where the fault handler
+ * failed (for example because the page cannot be read); -ENOMEM if a page could not be
+ * allocated; -ERESTARTSYS on a signal.
  */
 int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end, unsigned int state)
@@ -470,11 +469,11 @@ int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
 
 /**
  * ksm_unmerge_page() - give one mapping a page of its own
- * @mm: mm that is kept by its slot; domain->lock is held, mmap_lock is not
+ * @mm: mm that its slot keeps; domain->lock is held, mmap_lock is not
  * @address: page-aligned address of the mapping
  *
  * Return: 0 if no KSM page is left there, or the address is not offered any more;
- * -ENOMEM without memory for a copy, and then the page stays shared.
+ * -ENOMEM without memory for a copy, and the page stays shared.
  */
 int ksm_unmerge_page(struct mm_struct *mm, unsigned long address)
 {
