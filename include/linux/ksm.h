@@ -4,10 +4,10 @@
 /*
  * Memory deduplication: what the rest of the kernel calls.
  *
- * Three groups of callers: those that decide which memory takes part
- * (madvise, prctl, fork, exec, exit), those that meet a shared page on their
- * way (reverse mapping, migration, swap-in, memory failure), and procfs, which
- * reports. mm/ksm/ksm.h is the map of the implementation.
+ * There are three groups of callers: code that decides which memory takes part
+ * (madvise, prctl, fork, exec, exit), code that meets a KSM page (reverse
+ * mapping, migration, swap-in, memory failure), and procfs, which reports.
+ * mm/ksm/ksm.h describes the implementation.
  */
 
 #include <linux/mm.h>
@@ -28,7 +28,7 @@ struct seq_file;
 int __ksm_enter(struct mm_struct *mm);
 void __ksm_exit(struct mm_struct *mm);
 
-/* Which memory does: mm/ksm/offer.c */
+/* Which memory takes part: mm/ksm/offer.c */
 int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
 		unsigned long end, int advice, unsigned long *vm_flags);
 vm_flags_t ksm_vma_flags(struct mm_struct *mm, struct file *file, vm_flags_t vm_flags);
@@ -37,7 +37,7 @@ int ksm_enable_merge_any(struct mm_struct *mm);
 int ksm_disable_merge_any(struct mm_struct *mm);
 int ksm_disable(struct mm_struct *mm);
 
-/* Shared pages met elsewhere in mm: mm/ksm/rmap.c */
+/* KSM pages in the rest of mm: mm/ksm/rmap.c */
 struct folio *ksm_might_need_to_copy(struct folio *folio,
 				     struct vm_area_struct *vma,
 				     unsigned long addr);
@@ -54,9 +54,9 @@ long ksm_process_profit(struct mm_struct *mm);
 void ksm_show_process(struct seq_file *m, struct mm_struct *mm);
 
 /*
- * Mappings of the kernel's zero page that ksmd made. An application's own
- * read fault maps the zero page clean; ksmd maps it dirty (and write-protected)
- * so that its work can be told apart and counted down when it is unmapped.
+ * Mappings of the kernel's zero page that ksmd made. A read fault maps the
+ * zero page clean. ksmd maps it dirty (and write-protected), so that its
+ * mappings can be recognised, and uncounted when they are unmapped.
  */
 extern atomic_long_t ksm_zero_pages;
 
@@ -89,7 +89,7 @@ static inline void ksm_might_copy_zero_page(struct mm_struct *mm, pte_t pte)
 		ksm_account_zero_pages(mm, 1);
 }
 
-/* Called for a new mm, whose fields may be a copy of another's. */
+/* Called for a new mm, whose fields may be copies of another mm's. */
 static inline void ksm_init_mm(struct mm_struct *mm)
 {
 	mm->ksm_rmap_items = 0;
@@ -98,8 +98,8 @@ static inline void ksm_init_mm(struct mm_struct *mm)
 }
 
 /*
- * Called when the page tables have been copied; both mm's are locked for writing.
- * Without memory for a slot the child merely does not take part.
+ * Called when fork has copied the page tables; both mmap_locks are held for writing.
+ * Without memory for a slot, the child just does not take part.
  */
 static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
 {

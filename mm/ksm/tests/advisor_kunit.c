@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit tests of the advisor, on a made-up machine whose clocks the tests turn.
+ * KUnit tests of the advisor, on a simulated machine. The tests advance its clocks.
  */
 
 #include <kunit/test.h>
@@ -10,14 +10,14 @@
 
 #include "../advisor.h"
 
-/* Passes after which the advisor has made up its mind. */
+/* Number of passes after which pages_to_scan no longer changes much. */
 #define NR_PASSES	12
 
 /**
- * struct machine - what a pass takes, and the clocks
- * @advisor: what is tested
+ * struct machine - the cost of a pass, and the clocks
+ * @advisor: the tested advisor
  * @offered: pages in a pass
- * @page_ns: CPU time that one takes
+ * @page_ns: CPU time per page
  * @sleep_ns: sleep between two batches
  * @pages: pages_to_scan
  * @now: the time
@@ -111,7 +111,7 @@ static void one_odd_pass_does_not_throw_it_over(struct kunit *test)
 
 	passes(m, NR_PASSES);
 	settled = m->pages;
-	/* A pass ten times as long as it should be. */
+	/* One pass takes ten times as long as it should. */
 	m->sleep_ns *= 10;
 	one_pass(m);
 	m->sleep_ns /= 10;
@@ -123,7 +123,7 @@ static void the_cpu_limit_makes_a_pass_longer(struct kunit *test)
 {
 	struct machine *m = test->priv;
 
-	/* Half a minute of CPU time does not go into ten seconds, nor into 20 percent. */
+	/* Half a minute of CPU time is more than ten seconds, and than 20 percent of these. */
 	m->advisor.target_seconds = 10;
 	m->advisor.max_cpu = 20;
 	expect_near(test, passes(m, NR_PASSES),
@@ -190,7 +190,7 @@ static void without_the_advisor_nothing_changes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, m->pages, 77);
 }
 
-/* The largest value of each knob, of each clock, and nothing. */
+/* The largest values of all knobs and clocks, and zeroes. */
 static void extremes_stay_within_the_limits(struct kunit *test)
 {
 	static const u64 times[] = { 0, 1, NSEC_PER_SEC, U64_MAX / 2, U64_MAX };

@@ -13,10 +13,10 @@
 #define NR_BLOCKS	4
 
 /**
- * struct fixture - blocks, and what they should hold
- * @blocks: what is tested
- * @model: the entries, laid out
- * @flat: the entries as they come back
+ * struct fixture - blocks, and the entries that they should have
+ * @blocks: the tested blocks
+ * @model: the expected entries, laid out
+ * @flat: the entries that ksm_block_unpack() returns
  * @all: bitmap of all pages
  */
 struct fixture {
@@ -28,7 +28,7 @@ struct fixture {
 
 static unsigned long address_of(unsigned int block)
 {
-	/* Not in a row, and not beginning at 0. */
+	/* Blocks that are not adjacent; the first one is not at address 0. */
 	return (unsigned long)(3 + 5 * block) << KSM_BLOCK_SHIFT;
 }
 
@@ -50,7 +50,7 @@ static void load(struct fixture *f, unsigned int block)
 		ksm_block_unpack(ksm_block_find(&f->blocks, address_of(block)), f->flat);
 }
 
-/* As a step of the scan does it. */
+/* Store the entries like a step of the scan. */
 static void store(struct kunit *test, unsigned int nr, unsigned int more)
 {
 	struct fixture *f = test->priv;
@@ -77,7 +77,7 @@ static void block_test_exit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, f->blocks.bytes, 0);
 }
 
-/* Is the bitmap that of the entries of the model? */
+/* Does the bitmap match the entries of the model? */
 static bool says_what_there_is(struct fixture *f, unsigned int nr,
 			       const unsigned long *bitmap)
 {
@@ -220,7 +220,7 @@ static void an_empty_block_is_gone(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, ksm_block_find(&f->blocks, address_of(0)));
 }
 
-/* A head, a bitmap and an array for each block, and a node of the tree for all. */
+/* Each block takes a head, a bitmap and an array; all share one node of the tree. */
 static void the_memory_of_blocks_is_counted(struct kunit *test)
 {
 	struct fixture *f = test->priv;

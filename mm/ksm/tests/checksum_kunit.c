@@ -48,7 +48,7 @@ static void checksum_test_exit(struct kunit *test)
 			__free_page(f->page[i]);
 }
 
-/* Both pages get the same bytes, of no order. */
+/* Fill both pages with the same random bytes. */
 static void fill_both(struct fixture *f)
 {
 	struct rnd_state rnd;
@@ -95,7 +95,7 @@ static void a_page_of_zeroes_is_recognised(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_same_bytes(f->page[0], ZERO_PAGE(0)));
 }
 
-/* Every bit of a page, in a page of zeroes and in another one. */
+/* Flip every bit of a page of zeroes, and of a page of random bytes. */
 static void every_bit_counts(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -119,7 +119,7 @@ static void every_bit_counts(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, missed, 0);
 }
 
-/* The same words in another order: sums of words would not tell. */
+/* Swap words: a plain sum of words would not change. */
 static void the_order_of_words_counts(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -141,7 +141,7 @@ static void the_order_of_words_counts(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, missed, 0);
 }
 
-/* Of so many pages that differ in two words only, none have equal checksums by chance. */
+/* The pages differ in only two words. Equal checksums by chance are very unlikely. */
 static void pages_alike_have_different_checksums(struct kunit *test)
 {
 	struct fixture *f = test->priv;

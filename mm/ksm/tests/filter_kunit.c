@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit tests of the filter. Whether it errs is a matter of chance; the checksums
- * are drawn from a fixed seed, so that chance is the same each time.
+ * KUnit tests of the filter. The filter errs by chance. The checksums are drawn from fixed
+ * seeds, so that the result is the same each time.
  */
 
 #include <kunit/test.h>
@@ -12,10 +12,10 @@
 
 #define NR_PAGES	20000U
 
-/* As many suspects among pages without a twin, in percent. */
+/* At most this many pages without a twin may be suspects, in percent. */
 #define MAX_ERRORS	6
 
-/* A pass begins that NR_PAGES pages may come in. */
+/* Begin a pass in which NR_PAGES pages may come. */
 static int filter_test_init(struct kunit *test)
 {
 	test->priv = kunit_kzalloc(test, sizeof(struct ksm_filter), GFP_KERNEL);
@@ -34,7 +34,7 @@ static void filter_test_exit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, filter->bytes, 0);
 }
 
-/* A checksum that differs from those of all other numbers, by chance. */
+/* Make a random checksum from a number; all that the tests use are different. */
 static u64 checksum_of(u32 number)
 {
 	struct rnd_state rnd;
@@ -46,14 +46,14 @@ static u64 checksum_of(u32 number)
 	       (64 - KSM_CHECKSUM_BITS);
 }
 
-/* Pages number @from to @to are met for the first time, or have changed. */
+/* Note the pages @from to @to, which are new or have changed. */
 static void note(struct kunit *test, u32 from, u32 to)
 {
 	for (; from < to; from++)
 		ksm_filter_note(test->priv, checksum_of(from));
 }
 
-/* A pass begins, and comes by at all pages. */
+/* Begin a pass, and note all pages again if it begins a new generation. */
 static void begin_pass(struct kunit *test, u32 pages, bool renew)
 {
 	struct ksm_filter *filter = test->priv;
@@ -70,7 +70,7 @@ static void next_pass(struct kunit *test, u32 pages)
 	begin_pass(test, pages, false);
 }
 
-/* How many of these may have a twin? */
+/* How many pages from @from to @to may have a twin? */
 static unsigned int suspects(struct kunit *test, u32 from, u32 to)
 {
 	unsigned int nr = 0;
@@ -116,7 +116,7 @@ static void a_twin_is_noticed_many_passes_later(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, suspects(test, 0, NR_PAGES), NR_PAGES);
 }
 
-/* Whether the pass has come by at the other one before, or will later. */
+/* Whether the pass met the twin before, or will meet it later. */
 static void a_twin_is_noticed_during_a_renewal(struct kunit *test)
 {
 	struct ksm_filter *filter = test->priv;
@@ -155,7 +155,7 @@ static void it_is_renewed_when_pages_have_changed(struct kunit *test)
 			NR_PAGES * MAX_ERRORS / 100);
 }
 
-/* Two pages are known, and that they are equal was missed. */
+/* Two known pages are equal, and the filter has missed this. */
 static void a_renewal_finds_what_was_missed(struct kunit *test)
 {
 	struct ksm_filter *filter = test->priv;
@@ -167,7 +167,7 @@ static void a_renewal_finds_what_was_missed(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, suspects(test, 0, NR_PAGES), 0);
 	generation = filter->generation;
 	begin_pass(test, NR_PAGES, true);
-	/* The pass comes by at the other one. */
+	/* The pass comes to the twin. */
 	if (filter->generation != generation)
 		ksm_filter_note_again(filter, checksum_of(5));
 	KUNIT_EXPECT_EQ(test, suspects(test, 5, 6), 1);
@@ -179,12 +179,12 @@ static void more_than_expected_err_more_and_miss_nothing(struct kunit *test)
 
 	note(test, 0, NR_PAGES);
 	next_pass(test, NR_PAGES);
-	/* Full, by half of what comes; then twice as many are in it as it was made for. */
+	/* In the end, the set has twice as many checksums as it was made for. */
 	note(test, from, from + 3 * NR_PAGES);
 	KUNIT_EXPECT_LE(test, suspects(test, from, from + 3 * NR_PAGES), 3 * NR_PAGES / 5);
 	note(test, from, from + 3 * NR_PAGES);
 	KUNIT_EXPECT_EQ(test, suspects(test, from, from + 3 * NR_PAGES), 3 * NR_PAGES);
-	/* The next pass knows better. */
+	/* The next pass begins a set of the right size. */
 	next_pass(test, 5 * NR_PAGES);
 	next_pass(test, 5 * NR_PAGES);
 	next_pass(test, 5 * NR_PAGES);
@@ -202,7 +202,7 @@ static void what_was_marked_is_a_suspect_for_two_passes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, suspects(test, 5, 6), 1);
 }
 
-/* As if memory had been refused. */
+/* A cleared filter has no sets, as if allocations had failed. */
 static void without_memory_it_errs_to_the_safe_side(struct kunit *test)
 {
 	struct ksm_filter *filter = test->priv;
@@ -210,14 +210,14 @@ static void without_memory_it_errs_to_the_safe_side(struct kunit *test)
 	ksm_filter_clear(filter);
 	note(test, 0, 1);
 	KUNIT_EXPECT_EQ(test, suspects(test, 0, 1), 0);
-	/* As little as is always left. */
+	/* The smallest sets that a filter allocates. */
 	ksm_filter_next(filter, 0, false);
 	note(test, 0, 10 * NR_PAGES);
 	note(test, 0, 10 * NR_PAGES);
 	KUNIT_EXPECT_EQ(test, suspects(test, 0, 10 * NR_PAGES), 10 * NR_PAGES);
 }
 
-/* Allocations are for the start of a pass. */
+/* Only the start of a pass allocates memory. */
 static void notes_and_marks_take_no_memory(struct kunit *test)
 {
 	struct ksm_filter *filter = test->priv;

@@ -2,9 +2,9 @@
 /*
  * KUnit tests of the index: both trees against a plain model.
  *
- * No page is touched: a node's page frame and an item's address are only names
- * here. Keys are drawn from a handful of checksums, so that equal ones, which a
- * real checksum never gives by chance, are the usual case.
+ * These tests touch no page: a node's page frame and an item's address are only
+ * numbers here. Keys are drawn from a few checksums, so that many are equal. Real
+ * checksums of different pages are never equal by chance.
  */
 
 #include <kunit/static_stub.h>
@@ -29,17 +29,17 @@
 #define NR_VMAS		5U
 
 /**
- * struct fixture - an index and what a test puts into it
- * @index: what is tested
+ * struct fixture - an index and its contents
+ * @index: the tested index
  * @mm: stands for the mm of every item; only its counters are used
- * @anon_vma: stands for every anon_vma; it has references enough
+ * @anon_vma: stands for every anon_vma; has enough references
  * @item: items, each in any state
  * @node: nodes in the index, NULL where there is none
  * @home: the model: the node that an item belongs to, -1 for none
  * @waiting: the model: the item is in the unstable tree
  * @folio: the page of each node, for some tests
- * @looks: how often it was asked whether an item is needed
- * @needed: the answer
+ * @looks: number of calls of ksm_item_needed()
+ * @needed: what these calls return
  */
 struct fixture {
 	struct ksm_index index;
@@ -94,7 +94,7 @@ static void index_test_exit(struct kunit *test)
 static struct ksm_key key_of(u32 random)
 {
 	return (struct ksm_key) {
-		/* In different trees. */
+		/* The shift puts different checksums into different trees. */
 		.checksum = (u64)(random % NR_CHECKSUMS) << SPREAD,
 		.nid = (random >> 8) % NR_NIDS,
 	};
@@ -107,7 +107,7 @@ static struct ksm_stable_node *add_node(struct fixture *f, int n,
 
 	if (node) {
 		node->key = key;
-		/* No KSM page, so that none is looked at. */
+		/* This is not a KSM page, so the index does not look at it. */
 		node->kpfn = page_to_pfn(ZERO_PAGE(0));
 		ksm_index_add_node(&f->index, node);
 		f->node[n] = node;
@@ -140,7 +140,7 @@ static void stop_waiting(struct fixture *f, int i)
 	f->waiting[i] = false;
 }
 
-/* What a user would see, counted without the index. */
+/* Count without the index what a user sees. */
 static void check_against_model(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -213,7 +213,7 @@ static void random_item_step(struct kunit *test, struct rnd_state *rnd)
 		wait_item(f, i, key_of(prandom_u32_state(rnd)));
 }
 
-/* Whatever is done in whatever order, the index agrees with the model. */
+/* The index agrees with the model after random operations in any order. */
 static void random_operations_agree_with_the_model(struct kunit *test)
 {
 	struct rnd_state rnd;
@@ -244,7 +244,7 @@ static void first_item_is_shared_and_others_are_sharing(struct kunit *test)
 	check_against_model(test);
 }
 
-/* When the page of a node is gone, none of its items is left behind. */
+/* When the page of a node is gone, all its items become loose. */
 static void giving_up_a_node_makes_its_items_loose(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -270,7 +270,7 @@ static struct ksm_stable_node *first_of_tree(struct ksm_index *index, struct ksm
 	return rb_entry(rb_first(&index->trees[nr].stable), struct ksm_stable_node, rb);
 }
 
-/* A search begins with a node that has room, whichever came first. */
+/* A search begins with a node that has room, whichever was added first. */
 static void full_nodes_stand_behind_those_with_room(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -289,7 +289,7 @@ static void full_nodes_stand_behind_those_with_room(struct kunit *test)
 	check_against_model(test);
 }
 
-/* Equal bytes on two NUMA nodes are two entries, not a chain. */
+/* Equal bytes on two NUMA nodes are two keys, not a chain. */
 static void nodes_of_other_nids_are_no_dups(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -304,7 +304,7 @@ static void nodes_of_other_nids_are_no_dups(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, f->index.dups, 2);
 }
 
-/* A forgotten or changed page leaves the unstable tree without a trace. */
+/* An item that is removed from the unstable tree leaves nothing there. */
 static void dropping_an_item_is_undone_by_adding_it(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -318,7 +318,7 @@ static void dropping_an_item_is_undone_by_adding_it(struct kunit *test)
 	check_against_model(test);
 }
 
-/* What could lose its page unnoticed is watched, and only that. */
+/* Only nodes that may lose their page unnoticed are watched. */
 static void idle_and_full_nodes_are_watched(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -336,7 +336,7 @@ static void idle_and_full_nodes_are_watched(struct kunit *test)
 	check_against_model(test);
 }
 
-/* Each node has the same page here. */
+/* Replaces ksm_node_folio(): all nodes have the same page here. */
 static struct folio *only_folio(struct ksm_stable_node *node, enum ksm_folio_lock lock)
 {
 	struct folio *folio = ((struct fixture *)kunit_get_current_test()->priv)->folio;
@@ -344,12 +344,12 @@ static struct folio *only_folio(struct ksm_stable_node *node, enum ksm_folio_loc
 	folio_get(folio);
 	if (lock != KSM_FOLIO_NOLOCK)
 		folio_lock(folio);
-	/* Nothing else counts there. */
+	/* Nothing else uses this field here: count the calls in it. */
 	node->moves++;
 	return folio;
 }
 
-/* An item takes a look at NR_VMAS to find out, and counts it. */
+/* Replaces ksm_item_needed(): looks at NR_VMAS VMAs, and counts calls per item. */
 static bool counted_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned int *vmas)
 {
 	struct fixture *f = kunit_get_current_test()->priv;
@@ -360,7 +360,7 @@ static bool counted_needed(struct ksm_rmap_item *item, struct folio *folio, unsi
 	return f->needed;
 }
 
-/* Orphans of a node that has one item: place 0 is the item's. */
+/* Make orphans on a node with one item, which has place 0. */
 static void make_orphans(struct kunit *test, int n, unsigned int nr)
 {
 	struct fixture *f = test->priv;
@@ -393,7 +393,7 @@ static void drop_folio(struct kunit *test)
 	folio_put(f->folio);
 }
 
-/* However many orphans there are, a call takes no longer, and the next one goes on. */
+/* The cost of a call does not depend on the number of orphans; the next call continues. */
 static void orphans_are_pruned_in_steps(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -417,7 +417,7 @@ static void orphans_are_pruned_in_steps(struct kunit *test)
 	check_against_model(test);
 }
 
-/* No node is looked at twice in a call, nor again before all others. */
+/* A call looks at no node twice, and at none again before it looked at all others. */
 static void nodes_are_pruned_in_turn(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -442,7 +442,7 @@ static void nodes_are_pruned_in_turn(struct kunit *test)
 	check_against_model(test);
 }
 
-/* Its relatives are too many to be looked at, and there is another one like it. */
+/* The orphan has too many relatives to look at, but another item has the same anon_vma. */
 static void an_orphan_like_another_one_is_not_needed(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -468,7 +468,7 @@ static void an_orphan_like_another_one_is_not_needed(struct kunit *test)
 	__free_page(page);
 }
 
-/* The function that every test relies on must be able to say no. */
+/* Every test relies on this function, so it must be able to fail. */
 static void validate_notices_what_is_wrong(struct kunit *test)
 {
 	struct fixture *f = test->priv;

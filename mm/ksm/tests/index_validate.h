@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Every invariant of an index, for the end of index.c: debug kernels check them after each
- * pass, and tests after each step.
+ * Checks every invariant of an index; included at the end of index.c. Debug kernels call
+ * it after each pass, and tests after each step.
  */
 
 struct index_count {
@@ -20,7 +20,7 @@ static bool validate_orphans(const struct ksm_stable_node *node, struct index_co
 	return true;
 }
 
-/* Is the key made of the bytes of the page, if it can be had? */
+/* Does the key match the bytes of the page, if there is one? */
 static bool validate_key(struct ksm_stable_node *node)
 {
 	struct folio *folio = ksm_node_folio(node, KSM_FOLIO_NOLOCK);
@@ -109,11 +109,11 @@ static bool validate_unstable(const struct ksm_index *index)
  * ksm_index_validate() - check every invariant of an index
  * @index: the index; domain->lock is held
  *
- * Order of both trees, state of every item, length of every list, position of
- * full nodes, list of watched nodes, all counters, and that the key of each KSM page is
- * that of its bytes. Reads all KSM pages.
+ * Checks the order of both trees, the state of every item, the length of every list, the
+ * position of full nodes, the list of watched nodes, all counters, and whether the key of
+ * each KSM page matches its bytes. Reads all KSM pages.
  *
- * Return: whether all hold.
+ * Return: whether all invariants hold.
  */
 bool ksm_index_validate(const struct ksm_index *index)
 {

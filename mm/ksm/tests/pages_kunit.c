@@ -3,7 +3,7 @@
  * KUnit tests of what happens to pages: scan, pass, merge, join and unmerge, on the page
  * tables of an mm that belongs to no process.
  *
- * They work on the one domain that there is, while ksmd waits, and leave it empty.
+ * They use the only domain, while ksmd waits, and leave it empty.
  */
 
 #include <kunit/static_stub.h>
@@ -30,13 +30,13 @@
 #include "../vma.h"
 #include "../walk.h"
 
-/* More than is ever offered here. */
+/* More pages than these tests ever offer. */
 #define WHOLE_PASS	1000000U
 
 /* Two blocks, so that pages can be far from each other. */
 #define AREA_PAGES	(2 * KSM_BLOCK_PAGES)
 
-/* What a page holds: four bytes repeated, so that all of it can be told by them. */
+/* Content of a page: four bytes, repeated, so that a test can compare all of it. */
 #define OLD_BYTES	0x01020304U
 #define NEW_BYTES	0xa1b2c3d4U
 
@@ -47,7 +47,7 @@
  * @zero_pages: the knob as it was
  * @checksum: what weak_checksum() gives all pages
  * @compares: how often counted_same_bytes() has compared pages
- * @shortage: memory runs out; counts how often it was asked for
+ * @shortage: not 0: allocations fail; counts them
  * @smart_scan: the knob as it was
  */
 struct area {
@@ -158,7 +158,7 @@ static void pages_come_and_join(struct kunit *test)
 	fill_page(test, 0, OLD_BYTES);
 	fill_page(test, 1, OLD_BYTES);
 	run_passes(2);
-	/* More than are merged together, and not all side by side. */
+	/* More pages than are merged together, and not all of them adjacent. */
 	for (page = 2; page < 200; page += page < 100 ? 1 : 7)
 		fill_page(test, page, OLD_BYTES);
 	run_passes(2);
@@ -191,7 +191,7 @@ static void zeroes_become_the_zero_page(struct kunit *test)
 	fill_page(test, 1, 0);
 	run_passes(2);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_zero_pages), before + 2);
-	/* The zero page is looked at in the next passes, and is left alone. */
+	/* The next passes leave the zero page alone. */
 	run_passes(3);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_zero_pages), before + 2);
 	fill_page(test, 0, NEW_BYTES);
@@ -245,7 +245,7 @@ static void run_2_undoes_everything(struct kunit *test)
 		expect_page(test, page, page % 5);
 }
 
-/* One step of a pass that has just begun; the pass goes on. */
+/* Begin a pass, and do one step of it. */
 static void begin_pass(struct kunit *test)
 {
 	ksm_domain_lock(&ksm_domain);
@@ -259,7 +259,7 @@ static void an_offer_behind_the_back_of_a_pass_is_not_lost(struct kunit *test)
 {
 	unsigned int page;
 
-	/* More VMAs than one step looks at, and none of them offered. */
+	/* More VMAs than one step looks at, none of them offered. */
 	for (page = 0; page < AREA_PAGES; page += 2)
 		advise(test, page, 1, MADV_DONTDUMP);
 	advise(test, 0, AREA_PAGES, MADV_UNMERGEABLE);
@@ -271,7 +271,7 @@ static void an_offer_behind_the_back_of_a_pass_is_not_lost(struct kunit *test)
 	expect_shared(test, 1, 1);
 }
 
-/* Of two pages, each alone in its block. */
+/* Two pages, each alone in its block. */
 static void all_memory_is_counted(struct kunit *test)
 {
 	struct ksm_domain *d = &ksm_domain;
@@ -289,7 +289,7 @@ static void all_memory_is_counted(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, ksm_process_profit(current->mm), profit);
 }
 
-/* As if somebody had found out how to make them. */
+/* As if an attacker could make equal checksums. */
 static u64 weak_checksum(struct page *page)
 {
 	struct area *area = kunit_get_current_test()->priv;
@@ -321,7 +321,7 @@ static void equal_checksums_merge_nothing_wrong(struct kunit *test)
 	for (page = 0; page < 120; page++)
 		fill_page(test, page, page % 40 + 1);
 	run_passes(40);
-	/* Each passes by at its twins sooner or later. */
+	/* In the end each page is compared with its twins. */
 	expect_shared(test, 40, 80);
 	for (page = 0; page < 120; page++)
 		expect_page(test, page, page % 40 + 1);
@@ -343,7 +343,7 @@ static void equal_checksums_cost_so_many_compares(struct kunit *test)
 	KUNIT_EXPECT_LE(test, area->compares, 4 * 500 * KSM_MAX_COMPARES);
 }
 
-/* As if both had been written alike just before, and ksmd had not noticed. */
+/* As if both pages had been rewritten alike just before, unnoticed by ksmd. */
 static bool late_same_bytes(struct page *page, struct page *other)
 {
 	struct area *area = kunit_get_current_test()->priv;
@@ -359,7 +359,7 @@ static void the_key_of_a_ksm_page_is_that_of_its_bytes(struct kunit *test)
 	fill_page(test, 0, OLD_BYTES);
 	fill_page(test, 1, OLD_BYTES);
 	run_passes(2);
-	/* Both are found to be equal, under the key of what they were before. */
+	/* Both pages compare equal, under the key of their old bytes. */
 	fill_page(test, 2, OLD_BYTES);
 	run_passes(4);
 	expect_shared(test, 1, 2);
@@ -396,7 +396,7 @@ static void the_checksum_of_zeroes_makes_no_zero_page(struct kunit *test)
 	expect_page(test, 2, NEW_BYTES);
 }
 
-/* A KSM page, not one of the page's own. */
+/* Is a KSM page mapped there? */
 static bool is_shared(struct kunit *test, unsigned int page)
 {
 	struct page *own = ksm_page_at(current->mm, page_address_of(test, page));
@@ -406,7 +406,7 @@ static bool is_shared(struct kunit *test, unsigned int page)
 	return !own;
 }
 
-/* Write as a device does, or a CPU by an old TLB entry: no bit in the page table tells. */
+/* Write like a device, or like a CPU through an old TLB entry: no page table bit is set. */
 static void write_unnoticed(struct kunit *test, unsigned int page, u32 bytes)
 {
 	struct page *own = ksm_page_at(current->mm, page_address_of(test, page));
@@ -423,7 +423,7 @@ static void a_write_that_no_bit_tells_is_noticed_soon(struct kunit *test)
 	fill_page(test, 1, NEW_BYTES);
 	fill_page(test, 2, NEW_BYTES);
 	run_passes(1);
-	/* It has been read, and the TLB might not have been flushed yet. */
+	/* ksmd has read the page, and may not have flushed the TLB yet. */
 	write_unnoticed(test, 0, NEW_BYTES);
 	run_passes(4 + KSM_MAX_REST);
 	expect_shared(test, 1, 2);
@@ -440,7 +440,7 @@ static void a_write_of_a_device_is_noticed_at_the_turn(struct kunit *test)
 	expect_shared(test, 1, 2);
 }
 
-/* A pair is found by checksums that both have had, and has changed alike since. */
+/* Two pages have changed alike since ksmd stored their equal checksums. */
 static void a_ksm_page_has_the_checksum_of_its_bytes(struct kunit *test)
 {
 	fill_page(test, 0, OLD_BYTES);
@@ -454,7 +454,7 @@ static void a_ksm_page_has_the_checksum_of_its_bytes(struct kunit *test)
 	expect_shared(test, 1, 3);
 }
 
-/* Two equal pages; returns the first one, with a reference. */
+/* Make two equal pages; returns the first one, with a reference. */
 static struct page *hold_one_of_a_pair(struct kunit *test)
 {
 	struct page *held;
@@ -495,7 +495,7 @@ static void what_writes_in_vain_break_rests_longer_each_time(struct kunit *test)
 
 	fill_page(test, 0, OLD_BYTES);
 	fill_page(test, 1, OLD_BYTES);
-	/* For much longer than a turn takes, which ends no rest. */
+	/* Continue for much longer than a turn, which does not end the rest after a break. */
 	for (pass = 0; pass < 16 * KSM_TURN_PASSES; pass++) {
 		run_passes(1);
 		if (is_shared(test, 1))
@@ -523,7 +523,7 @@ static void what_a_write_changes_does_not_rest(struct kunit *test)
 	}
 }
 
-/* Memory runs out every other time. */
+/* Every other allocation fails. */
 static bool memory_is_short(void)
 {
 	struct area *area = kunit_get_current_test()->priv;
@@ -544,16 +544,16 @@ static struct ksm_rmap_item *short_item_alloc(void)
 	return item;
 }
 
-/* Pages that somebody holds for a while. */
+/* Number of pages that the test holds for a while. */
 #define HOLDS	8
 
-/* What may happen to a page. */
+/* Do something random to a page. */
 static void happen(struct kunit *test, struct rnd_state *rnd, struct page **holds)
 {
 	unsigned int page = prandom_u32_state(rnd) % 64, i = prandom_u32_state(rnd) % HOLDS;
 	unsigned int bytes = prandom_u32_state(rnd) % 4 + 1;
 
-	/* Two blocks, and some distance within each. */
+	/* Use two blocks, and every third page of each. */
 	page = page % 2 * KSM_BLOCK_PAGES + page / 2 * 3;
 	switch (prandom_u32_state(rnd) % 12) {
 	case 0:
@@ -594,7 +594,7 @@ static u32 bytes_of(struct kunit *test, unsigned int page)
 	return bytes;
 }
 
-/* Of pages with the same bytes, one at most has not been merged: a KSM page has two. */
+/* At most one page of each content is unmerged: a new KSM page needs two. */
 static void expect_complete(struct kunit *test)
 {
 	unsigned int unshared[5] = { }, page;
@@ -609,7 +609,7 @@ static void expect_complete(struct kunit *test)
 		KUNIT_EXPECT_LE(test, unshared[bytes], 1);
 }
 
-/* A twin came while a page rested, and was looked up in vain. */
+/* A twin came while a page rested, and was looked up for nothing. */
 static void what_rested_finds_a_twin_that_came_meanwhile(struct kunit *test)
 {
 	unsigned int page;
@@ -651,7 +651,7 @@ static void whatever_happened_equal_pages_are_merged_in_the_end(struct kunit *te
 	}
 }
 
-/* As if somebody had sent one to this thread, which takes none. */
+/* As if somebody had sent a signal to this kthread, which accepts none. */
 static void let_signal_pend(int signal)
 {
 	unsigned long flags;
@@ -663,7 +663,7 @@ static void let_signal_pend(int signal)
 	unlock_task_sighand(current, &flags);
 }
 
-/* So many that they are not unmerged at once. */
+/* Share too many pages to unmerge all at once. */
 static void share_pages(struct kunit *test)
 {
 	unsigned int page;
@@ -710,7 +710,7 @@ static void another_signal_does_not_end_the_withdrawal_of_memory(struct kunit *t
 	expect_shared(test, 0, 0);
 }
 
-/* The signal is there all the time; a call for each page is more than enough. */
+/* The signal is always pending; one call per page is more than enough. */
 static void run_2_gets_further_although_it_is_interrupted(struct kunit *test)
 {
 	unsigned int calls = 0;
@@ -730,7 +730,7 @@ static void run_2_gets_further_although_it_is_interrupted(struct kunit *test)
 	ksm_domain_unlock(&ksm_domain);
 }
 
-/* What the trace event for a merge said last, and how often there was one. */
+/* The last trace event for a merge, and the number of events. */
 struct merge_events {
 	int nr;
 	int err;
@@ -793,8 +793,8 @@ static int pages_test_init(struct kunit *test)
 }
 
 /*
- * The test's thread has ended, and its mm ends with it, although not at once: nothing may
- * be left of that.
+ * The thread of the test has ended. Its mm ends, too, although not at once, and nothing may
+ * be left of it.
  */
 static void pages_test_exit(struct kunit *test)
 {

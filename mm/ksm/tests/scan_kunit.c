@@ -20,14 +20,14 @@ static int scan_test_init(struct kunit *test)
 	return 0;
 }
 
-/* A pass that takes as long as so many. */
+/* Begin a pass after one that took as long as @turns passes. */
 static void advance(struct ksm_scanner *s, unsigned int turns)
 {
 	s->turn_before = s->turn;
 	s->turn += turns;
 }
 
-/* How many turns of a block come in as many passes as there are turns, each that long. */
+/* Count the turns of a block in KSM_TURN_PASSES turns, with passes of @length turns. */
 static unsigned int count_turns(struct ksm_domain *d, unsigned long nr, unsigned int length)
 {
 	unsigned int turns = 0, turn;

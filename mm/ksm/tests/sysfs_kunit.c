@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of what the files of /sys/kernel/mm/ksm take, refuse, and show then.
+ * KUnit tests of the files of /sys/kernel/mm/ksm: which values they accept and show.
  *
- * They work on the one domain that there is, and put every setting back.
+ * They use the only domain, and restore every setting.
  */
 
 #include <kunit/test.h>
@@ -16,9 +16,9 @@
 /**
  * struct sysfs_case - a write to a file
  * @name: the file
- * @text: what is written
- * @err: 0 if it is taken, else the error
- * @shown: what is read then; NULL for what was read before
+ * @text: text that is written
+ * @err: 0 if it is accepted, else the error
+ * @shown: text that is read afterwards; NULL if it has not changed
  */
 struct sysfs_case {
 	const char *name;
@@ -92,7 +92,7 @@ static struct kobj_attribute *find_file(const char *name)
 
 static char *read_file(struct kunit *test, struct kobj_attribute *file)
 {
-	/* sysfs_emit() wants a whole page. */
+	/* sysfs_emit() needs a whole page. */
 	char *text = (char *)get_zeroed_page(GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, text);
@@ -141,7 +141,7 @@ static void pages_to_scan_is_the_advisors(struct kunit *test)
 		check_case(test, &steps[i]);
 }
 
-/* Of a file without store() sysfs makes one that cannot be opened for writing. */
+/* A file without store() cannot be opened for writing. */
 static void counters_can_be_read_only(struct kunit *test)
 {
 	struct attribute **attr;

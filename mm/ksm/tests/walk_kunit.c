@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of the page table walk, over made-up address spaces: pages that come and
- * go, holes in the page tables, mappings beside each other, huge pages.
+ * KUnit tests of the page table walk in artificial address spaces: pages that come and
+ * go, holes in the page tables, adjacent mappings, huge pages.
  */
 
 #include <kunit/test.h>
@@ -16,9 +16,9 @@
 #include "../vma.h"
 #include "../walk.h"
 
-/* More than an upper table of 512 entries leads to, so that a walk comes by at two. */
+/* More blocks than a PMD table of 512 entries covers, so that a walk visits two of them. */
 #define AREA_BLOCKS	520UL
-/* Where the pages of the random test are. */
+/* The random test uses pages of these blocks. */
 #define MODEL_BLOCKS	4UL
 #define MODEL_PAGES	(MODEL_BLOCKS * KSM_BLOCK_PAGES)
 #define MODEL_STEPS	400
@@ -26,14 +26,14 @@
 #define BLOCK_BYTES	BIT(KSM_BLOCK_SHIFT)
 
 /**
- * struct space - a made-up address space
- * @start: its address, that of a block
- * @mapped: the model: which of its first pages there are
+ * struct space - an artificial address space
+ * @start: its address, at the start of a block
+ * @mapped: the model: which of its first pages are mapped
  * @found: which of them a walk has found
- * @twice: one of them was found twice
- * @tests: how often a walk had a look at a table
- * @visits: how often it visited one
- * @stop: address that the walk is to stop at
+ * @twice: a page was found twice
+ * @tests: how often a walk called test()
+ * @visits: how often it called visit()
+ * @stop: address where the walk must stop
  */
 struct space {
 	unsigned long start;
@@ -75,7 +75,7 @@ static void unlock_vma(void)
 	mmap_read_unlock(current->mm);
 }
 
-/* Marks the pages of a table. They have to come in order, and none twice. */
+/* Mark the pages of a table. No page may come twice. */
 static bool mark_found(struct ksm_table *t, void *private)
 {
 	struct space *s = private;
@@ -114,7 +114,7 @@ static void expect_model(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, bitmap_equal(s->found, s->mapped, MODEL_PAGES));
 }
 
-/* A fault, a page that goes, a range that goes, or a border between mappings. */
+/* Fault pages in, unmap a range, or split or join mappings. */
 static void random_step(struct kunit *test, struct rnd_state *rnd)
 {
 	struct space *s = test->priv;
@@ -194,7 +194,7 @@ static const struct ksm_walk_ops skipping_ops = {
 	.visit	= count_visits,
 };
 
-/* Walk the whole area; tells how many pages it has come by. */
+/* Walk the whole area; returns how many pages the walk has passed. */
 static unsigned long walk(struct kunit *test, const struct ksm_walk_ops *ops)
 {
 	struct space *s = test->priv;
@@ -271,7 +271,7 @@ static void a_page_is_found_where_it_is(struct kunit *test)
 	put_page(page);
 }
 
-/* What is read and was never written maps the zero page, which is no page of its own. */
+/* A read of memory that was never written maps the zero page, which is not anonymous. */
 static void the_zero_page_is_not_anonymous(struct kunit *test)
 {
 	struct space *s = test->priv;
@@ -293,7 +293,7 @@ static void a_huge_page_is_found_page_by_page(struct kunit *test)
 	touch(test, start);
 	bitmap_set(s->mapped, from, PMD_SIZE / PAGE_SIZE);
 	expect_model(test);
-	/* One page goes: the others are mapped one by one then. */
+	/* Without one of its pages, the huge page is mapped by single entries. */
 	advise(test, start + 3 * PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
 	__clear_bit(from + 3, s->mapped);
 	expect_model(test);
