@@ -254,7 +254,8 @@ static unsigned long common_bytes(struct ksm_domain *d)
  */
 unsigned long ksm_bytes(struct ksm_domain *d)
 {
-	unsigned long bytes = common_bytes(d) + READ_ONCE(d->nr_items) * sizeof(struct ksm_rmap_item);
+	unsigned long bytes = common_bytes(d) +
+			      READ_ONCE(d->nr_items) * sizeof(struct ksm_rmap_item);
 	struct ksm_mm_slot *slot;
 
 	spin_lock(&d->slots.lock);
@@ -294,7 +295,8 @@ long ksm_process_profit(struct mm_struct *mm)
 	unsigned long all = max(READ_ONCE(ksm_domain.nr_pages), 1UL);
 	u64 share = (u64)common_bytes(&ksm_domain) * READ_ONCE(mm->ksm_rmap_items);
 
-	return (merging + mm_ksm_zero_pages(mm)) * PAGE_SIZE - merging * sizeof(struct ksm_rmap_item) -
+	return (merging + mm_ksm_zero_pages(mm)) * PAGE_SIZE -
+	       merging * sizeof(struct ksm_rmap_item) -
 	       slot_bytes(&ksm_domain.slots, mm) - (unsigned long)div64_ul(share, all);
 }
 

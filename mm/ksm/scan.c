@@ -234,11 +234,10 @@ static void step(struct ksm_domain *d, struct ksm_mm_slot *slot)
 		leave_slot(d, true);
 	ksm_hold_release(&b->step.hold);
 
-	if (b->block.base != KSM_NO_BLOCK) {
+	if (b->block.base != KSM_NO_BLOCK)
 		ksm_batch_ready(d, b->step.swept, s->address);
-	} else if (!withdrawn && forget_missed(d, ended ? ULONG_MAX : s->address) && ended) {
+	else if (!withdrawn && forget_missed(d, ended ? ULONG_MAX : s->address) && ended)
 		leave_slot(d, false);
-	}
 }
 
 /*

@@ -387,9 +387,13 @@ static enum ksm_walk_action test_table(struct ksm_table *t, void *private)
 	block = find_block(step, t->start >> KSM_BLOCK_SHIFT);
 	if (step->swept != t->start && knows_before(b, t, block))
 		return KSM_WALK_STOP;
-	step->tables++;
-	if (block && block->noted != d->scanner.filter.generation)
+	if (++step->tables % KSM_TABLES_PER_LOOK == 0)
+		cond_resched();
+	if (block && block->noted != d->scanner.filter.generation) {
 		note_again(&d->scanner.filter, block);
+		step->cost += block->nr / KSM_PAGES_PER_SKIP;
+		cond_resched();
+	}
 	if (!block || !needs_nothing(d, t, block)) {
 		step->cost++;
 		return KSM_WALK_VISIT;
@@ -401,7 +405,17 @@ static enum ksm_walk_action test_table(struct ksm_table *t, void *private)
 	return KSM_WALK_SKIP;
 }
 
+/* The entries of an upper table may all be empty, and are looked at nevertheless. */
+static bool charge_upper(void *private)
+{
+	struct ksm_domain *d = private;
+
+	d->scanner.batch->step.cost++;
+	return !ksm_step_is_over(d->scanner.batch);
+}
+
 const struct ksm_walk_ops ksm_select_ops = {
+	.upper_done = charge_upper,
 	.test	= test_table,
 	.visit	= visit_table,
 };

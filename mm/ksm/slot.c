@@ -210,10 +210,11 @@ unsigned long ksm_slot_forget(struct ksm_domain *d, struct ksm_mm_slot *slot,
 		return end;
 	xa_for_each_range(&slot->blocks.tree, nr, block, start >> KSM_BLOCK_SHIFT,
 			  (end - 1) >> KSM_BLOCK_SHIFT) {
-		if (*cost >= budget)
-			return max(start, nr << KSM_BLOCK_SHIFT);
 		cond_resched();
 		*cost += forget_block(d, slot, block, nr << KSM_BLOCK_SHIFT, start, end, lock);
+		/* After a block, not before: each call gets further. */
+		if (*cost >= budget)
+			return ksm_block_end(max(start, nr << KSM_BLOCK_SHIFT), end);
 	}
 	return end;
 }

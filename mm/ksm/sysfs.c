@@ -124,6 +124,7 @@ static long pages_unshared(void)
 {
 	return READ_ONCE(ksm_domain.index.nr_unstable) + READ_ONCE(ksm_domain.nr_quiet);
 }
+
 KSM_REPORT(pages_unshared, pages_unshared());
 
 /* The counters are read one after the other, so the result may be off. */
@@ -133,6 +134,7 @@ static long pages_volatile(void)
 			      READ_ONCE(ksm_domain.index.pages_shared) -
 			      READ_ONCE(ksm_domain.index.pages_sharing) - pages_unshared()));
 }
+
 KSM_REPORT(pages_volatile, pages_volatile());
 
 static long general_profit(void)
@@ -142,7 +144,9 @@ static long general_profit(void)
 
 	return saved * PAGE_SIZE - ksm_bytes(&ksm_domain);
 }
+
 KSM_REPORT(general_profit, general_profit());
+
 KSM_REPORT(ksm_zero_pages, atomic_long_read(&ksm_zero_pages));
 
 static ssize_t run_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf,
@@ -158,6 +162,7 @@ static ssize_t run_store(struct kobject *kobj, struct kobj_attribute *attr, cons
 	ksm_domain_unlock(&ksm_domain);
 	return err ?: count;
 }
+
 KSM_KNOB(run, ksm_domain.run, run_store, 0, KSM_RUN_UNMERGE);
 
 /* Some settings cannot change while there are stable nodes that depend on them. */
@@ -183,6 +188,7 @@ static ssize_t max_page_sharing_store(struct kobject *kobj, struct kobj_attribut
 		return -EINVAL;
 	return set_without_nodes(&ksm_domain.index.max_sharing, value, count);
 }
+
 KSM_KNOB(max_page_sharing, ksm_domain.index.max_sharing, max_page_sharing_store, 2, INT_MAX);
 
 #ifdef CONFIG_NUMA
@@ -198,6 +204,7 @@ static ssize_t merge_across_nodes_store(struct kobject *kobj, struct kobj_attrib
 		return -EINVAL;
 	return set_without_nodes(&ksm_domain.across_nodes, value, count);
 }
+
 KSM_KNOB(merge_across_nodes, ksm_domain.across_nodes, merge_across_nodes_store, 0, 1);
 #endif
 

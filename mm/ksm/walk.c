@@ -111,7 +111,7 @@ static bool walk_pud(struct ksm_walk *w, pud_t *pud, unsigned long end)
 		w->table.pmd = pmd_offset(pud, w->reached);
 		go_on = walk_pmd(w, pmd_addr_end(w->reached, end));
 	}
-	return go_on;
+	return go_on && (!w->ops->upper_done || w->ops->upper_done(w->private));
 }
 
 /*

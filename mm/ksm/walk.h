@@ -42,10 +42,13 @@ enum ksm_walk_action {
  *	visit all. The table may be missing, or be a huge mapping.
  * @visit: called under the page table lock; returns whether the walk continues. May lower
  *	the end of the table to where it stopped.
+ * @upper_done: called behind each upper table, or the part of one that is in the range;
+ *	returns whether the walk continues; NULL to continue always
  */
 struct ksm_walk_ops {
 	enum ksm_walk_action (*test)(struct ksm_table *table, void *private);
 	bool (*visit)(struct ksm_table *table, void *private);
+	bool (*upper_done)(void *private);
 };
 
 bool ksm_is_anon(struct page *page);

@@ -769,6 +769,26 @@ static void a_page_that_is_not_offered_any_more_is_traced(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, events.err, -ENOENT);
 }
 
+/* Behind it are so many VMAs that a step ends among them. */
+static void what_was_unmapped_is_forgotten_at_the_lowest_pace(struct kunit *test)
+{
+	unsigned long passes = ksm_domain.scanner.passes;
+	unsigned int page, calls = 0;
+
+	fill_page(test, 0, OLD_BYTES);
+	run_passes(1);
+	advise(test, KSM_BLOCK_PAGES, KSM_BLOCK_PAGES, MADV_UNMERGEABLE);
+	for (page = KSM_BLOCK_PAGES; page < KSM_BLOCK_PAGES + 200; page += 2)
+		advise(test, page, 1, MADV_DONTDUMP);
+	KUNIT_ASSERT_EQ(test, vm_munmap(page_address_of(test, 0), KSM_BLOCK_PAGES * PAGE_SIZE), 0);
+	ksm_domain_lock(&ksm_domain);
+	while (ksm_domain.scanner.passes == passes + 1 && calls < 1000)
+		calls += !ksm_pass(&ksm_domain, 1);
+	ksm_domain_unlock(&ksm_domain);
+	KUNIT_EXPECT_LT(test, calls, 1000);
+	KUNIT_EXPECT_EQ(test, ksm_domain.nr_pages, 0);
+}
+
 static int pages_test_init(struct kunit *test)
 {
 	struct area *area = kunit_kzalloc(test, sizeof(*area), GFP_KERNEL);
@@ -809,7 +829,7 @@ static void pages_test_exit(struct kunit *test)
 	expect_shared(test, 0, 0);
 	ksm_domain_lock(&ksm_domain);
 	while (ksm_index_clear(&ksm_domain.index) && patience--)
-		msleep(1);
+		usleep_range(1000, 2000);
 	KUNIT_EXPECT_EQ(test, ksm_domain.index.nr_nodes, 0);
 	ksm_domain_unlock(&ksm_domain);
 }
@@ -844,6 +864,7 @@ static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(another_signal_does_not_end_the_withdrawal_of_memory),
 	KUNIT_CASE(run_2_gets_further_although_it_is_interrupted),
 	KUNIT_CASE(a_page_that_is_not_offered_any_more_is_traced),
+	KUNIT_CASE(what_was_unmapped_is_forgotten_at_the_lowest_pace),
 	{}
 };
 
