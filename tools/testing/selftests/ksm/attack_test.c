@@ -31,23 +31,6 @@
 #define CROWD_PAGES	128
 #define CROWD_ROUNDS	5
 
-/* ksmd looks at so many pages once and sleeps. Returns whether it got to the end of a pass. */
-static long ends_in_one_go(unsigned int pages)
-{
-	long scans;
-	int err;
-
-	err = ksm_passes(1) ?: ksm_set("pages_to_scan", pages) ?:
-	      ksm_set("sleep_millisecs", 3600000);
-	if (err)
-		return err;
-	scans = ksm_get("full_scans");
-	err = ksm_set("run", 1);
-	if (err)
-		return err;
-	return ksmd_falls_asleep() ? ksm_get("full_scans") > scans : -ETIMEDOUT;
-}
-
 /* VMAs of one page each, none of which is there. */
 static int map_vmas(int nr, bool offered)
 {
@@ -67,15 +50,17 @@ static int map_vmas(int nr, bool offered)
 KSM_TEST(mappings_without_pages_count_as_work)
 {
 	ASSERT_EQ(0, map_vmas(VMAS, true));
+	ASSERT_EQ(0, ksm_passes(1));
 
-	EXPECT_EQ(0, ends_in_one_go(PAGES_TO_SCAN));
+	EXPECT_EQ(0, ksm_pass_fits(PAGES_TO_SCAN));
 }
 
 KSM_TEST(mappings_that_are_not_offered_count_as_work)
 {
 	ASSERT_EQ(0, map_vmas(VMAS, false));
+	ASSERT_EQ(0, ksm_passes(1));
 
-	EXPECT_EQ(0, ends_in_one_go(PAGES_TO_SCAN));
+	EXPECT_EQ(0, ksm_pass_fits(PAGES_TO_SCAN));
 }
 
 /* Each offers as much as its parent: the anchor, which nobody ever touches. */
@@ -86,9 +71,10 @@ KSM_TEST(processes_without_pages_count_as_work)
 
 	for (i = 0; i < PROCESSES; i++)
 		ASSERT_EQ(0, child_start(&c[i]));
+	ASSERT_EQ(0, ksm_passes(1));
 
 	/* Each takes as much as a page. */
-	EXPECT_EQ(0, ends_in_one_go(PROCESSES / 4));
+	EXPECT_EQ(0, ksm_pass_fits(PROCESSES / 4));
 }
 
 static int by_number(const void *a, const void *b)

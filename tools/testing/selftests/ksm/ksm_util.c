@@ -473,6 +473,27 @@ bool ksmd_falls_asleep(void)
 	return false;
 }
 
+/* ksmd works once and sleeps; returns whether it got to the end of a pass. */
+static long one_call(void)
+{
+	long scans = ksm_get("full_scans");
+	int err = ksm_set("sleep_millisecs", LONG_SLEEP_MSECS) ?: ksm_set("run", 1);
+
+	if (err)
+		return err;
+	return ksmd_falls_asleep() ? ksm_get("full_scans") > scans : -ETIMEDOUT;
+}
+
+long ksm_pass_fits(unsigned int pages)
+{
+	long pages_before = ksm_get("pages_to_scan"), sleep_before = ksm_get("sleep_millisecs");
+	long fits;
+
+	fits = ksm_set("pages_to_scan", pages) ?: one_call();
+	return ksm_set("run", 0) ?: ksm_set("sleep_millisecs", sleep_before) ?:
+	       ksm_set("pages_to_scan", pages_before) ?: fits;
+}
+
 long ksm_leftovers(void)
 {
 	long zero_pages = ksm_has("ksm_zero_pages") ? ksm_get("ksm_zero_pages") : 0;

@@ -198,6 +198,16 @@ pid_t ksmd_pid(void);
  */
 bool ksmd_falls_asleep(void);
 
+/**
+ * ksm_pass_fits() - whether one call of the scanner is enough for a pass
+ * @pages: how many pages it looks at
+ *
+ * ksmd begins a pass, works once, and is stopped.
+ *
+ * Return: 1 or 0, or a negative errno.
+ */
+long ksm_pass_fits(unsigned int pages);
+
 /* Areas of memory */
 
 /* Anonymous memory of some pages and, in memory never merged, its copy. */
