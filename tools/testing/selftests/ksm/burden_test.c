@@ -26,6 +26,10 @@
 #define TABLES		4096
 #define PAGES_FOR_TABLES	20
 
+/* What is known of so many pages takes more work to forget than there is otherwise. */
+#define KNOWN		2048
+#define PAGES_TO_FORGET	20
+
 /* What is held rests for 8 passes, as what was read in vain does. */
 #define HELD		64
 #define HELD_PASSES	64
@@ -139,6 +143,34 @@ KSM_TEST(empty_page_tables_count_as_work)
 	ASSERT_EQ(0, munmap(mem, (TABLES + 1) * size));
 	ASSERT_EQ(0, ksm_passes(1));
 	EXPECT_EQ(1, ksm_pass_fits(PAGES_FOR_TABLES));
+}
+
+KSM_TEST(what_is_known_of_the_dead_counts_as_work)
+{
+	struct child c;
+
+	ASSERT_EQ(0, children_offer(&c, 1, KNOWN, KEY));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	child_kill(&c);
+	EXPECT_EQ(0, ksm_pass_fits(PAGES_TO_FORGET));
+
+	ASSERT_EQ(0, ksm_passes(1));
+	EXPECT_EQ(1, ksm_pass_fits(PAGES_TO_FORGET));
+	EXPECT_EQ(0, ksm_leftovers());
+}
+
+KSM_TEST(what_is_known_of_unmapped_memory_counts_as_work)
+{
+	struct area a;
+
+	ASSERT_EQ(0, area_offer(&a, KNOWN, KEY));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(0, munmap(a.mem, KNOWN * page_size()));
+	EXPECT_EQ(0, ksm_pass_fits(PAGES_TO_FORGET));
+
+	ASSERT_EQ(0, ksm_passes(1));
+	EXPECT_EQ(1, ksm_pass_fits(PAGES_TO_FORGET));
+	EXPECT_EQ(0, ksm_leftovers());
 }
 
 /* All pages of an area wait in a pipe. */
