@@ -25,6 +25,8 @@
 /* Tables with nothing in them: all of them are more work than a few pages. */
 #define TABLES		4096
 #define PAGES_FOR_TABLES	20
+/* What the tables above the lowest ones span. */
+#define UPPER_SIZE	(1024UL << 20)
 
 /* What is known of so many pages takes more work to forget than there is otherwise. */
 #define KNOWN		2048
@@ -141,6 +143,21 @@ KSM_TEST(empty_page_tables_count_as_work)
 	ASSERT_EQ(0, ksm_passes(1));
 	EXPECT_EQ(0, ksm_pass_fits(PAGES_FOR_TABLES));
 	ASSERT_EQ(0, munmap(mem, (TABLES + 1) * size));
+	ASSERT_EQ(0, ksm_passes(1));
+	EXPECT_EQ(1, ksm_pass_fits(PAGES_FOR_TABLES));
+}
+
+/* A huge page needs no page table; where it was, the table above has an empty entry. */
+KSM_TEST(empty_upper_page_tables_count_as_work)
+{
+	char *mem = map_emptied(TABLES, UPPER_SIZE, MADV_HUGEPAGE);
+
+	ASSERT_NE(MAP_FAILED, mem);
+	if (!has_tables(TABLES))
+		SKIP(return, "this kernel frees empty page tables");
+	ASSERT_EQ(0, ksm_passes(1));
+	EXPECT_EQ(0, ksm_pass_fits(PAGES_FOR_TABLES));
+	ASSERT_EQ(0, munmap(mem, (TABLES + 1) * UPPER_SIZE));
 	ASSERT_EQ(0, ksm_passes(1));
 	EXPECT_EQ(1, ksm_pass_fits(PAGES_FOR_TABLES));
 }
