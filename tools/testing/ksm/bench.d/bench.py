@@ -22,6 +22,7 @@ from figures import Case, Figures, case_of, text_of
 TOOLS = Path(__file__).resolve().parents[1]
 KIPAGES = 1024
 FLAVORS = ("stock", "release")
+BASELINE = Path(__file__).with_name("baseline.csv")
 
 # In "quick", and in "icount", which needs no repetition, the goals alone count.
 GOAL_PAGES = 64 * KIPAGES
@@ -287,12 +288,19 @@ def report(figures, options):
     results = goals_of(figures, options)
     if results:
         lines += tables.goals_table(results, clock)
+    if options.mode == "icount":
+        lines += against_baseline(figures)
     text = "\n".join(lines) + "\n"
     print(f"\n{text}", flush=True)
     (options.out / "table.txt").write_text(text)
     (options.out / "all.txt").write_text("\n".join(everything) + "\n")
     drawn = plots.draw(figures, options.out, clock)
     print(f"In {options.out}: table.txt, all.txt, figures.csv, summary.csv and {len(drawn)} plots")
+
+
+def against_baseline(figures):
+    table = tables.baseline_table(figures, Figures.load(BASELINE))
+    return ["", "Ours and the baseline, commit 11f3e2d", "", *table] if table else []
 
 
 def repeat_of(options):

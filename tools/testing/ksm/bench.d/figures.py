@@ -67,10 +67,11 @@ class Figures:
     @classmethod
     def load(cls, path):
         with open(path, newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(line for line in file if not line.startswith("#"))
             return cls(Figure(row["flavor"], int(row["repetition"]),
                               Case(row["workload"], int(row["pages"]), row["smart_scan"]),
                               row["measure"], float(row["value"]))
-                       for row in csv.DictReader(file))
+                       for row in rows)
 
     def save_summary(self, path, flavors):
         """One line per case and measure: medians, spreads, and the ratio of the two flavors."""

@@ -92,6 +92,22 @@ def figures_table(figures, clock=targets.NS, flavors=("stock", "release")):
     return columns(rows, right=(2, 3, 4))
 
 
+def baseline_table(figures, baseline):
+    """Ours beside the baseline, where both have a figure; nothing if that is nowhere."""
+    texts = {(goal.workload, goal.measure): goal.text for goal in targets.EMULATED}
+    rows = [("case", "figure", "baseline", "ours", "change", "")]
+    for row in baseline.rows:
+        key = row.case.workload, row.measure
+        unit = targets.unit(row.measure, targets.INSTRUCTIONS)
+        ours = figures.summary("release", row.case, row.measure)
+        if ours:
+            limit = row.value * (1 + targets.SLACK_OF.get(key, targets.SLACK))
+            rows.append((text_of(row.case), texts[key], amount(row.value, unit),
+                         amount(ours.median, unit), f"{ours.median / row.value - 1:+.1%}",
+                         "worse" if ours.median > limit else ""))
+    return columns(rows, right=(2, 3, 4)) if len(rows) > 1 else []
+
+
 def _worse(measure, stock, ours):
     """Says so if each of our runs is worse than each of stock's."""
     if not stock or not ours or measure == "pages":

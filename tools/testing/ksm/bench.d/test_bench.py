@@ -112,6 +112,33 @@ class Printing(unittest.TestCase):
         self.assertNotEqual(last_word([1, 3], [2, 4]), "worse")
 
 
+class Baseline(unittest.TestCase):
+    LIMITS = ((Case("c", 64, "-"), "unmerge", 0.05), (Case("g", 4, "-"), "steady_pass", 0.52))
+
+    def table(self, case, measure, ours):
+        baseline = figures([], [1000], measure, case)
+        return tables.baseline_table(figures([], [ours], measure, case), baseline)
+
+    def test_worse_is_what_is_more_than_its_row_may_be(self):
+        for case, measure, limit in self.LIMITS:
+            allowed = 1000 * (1 + limit)
+            self.assertEqual(self.table(case, measure, allowed)[1].split()[-1], f"+{limit:.1%}")
+            self.assertEqual(self.table(case, measure, allowed + 1)[1].split()[-1], "worse")
+
+    def test_less_is_not_worse(self):
+        self.assertEqual(self.table(CASE, "first", 500)[1].split()[-1], "-50.0%")
+
+    def test_without_a_baseline_of_the_size_there_is_no_table(self):
+        self.assertEqual(bench.against_baseline(figures([], [1], case=Case("a", 64, "-"))), [])
+
+    def test_each_goal_in_instructions_or_bytes_has_a_baseline_in_both_sizes(self):
+        wanted = {(Case(goal.workload, bench.pages_of(goal.workload, pages), "-"), goal.measure)
+                  for goal in targets.EMULATED for pages in (16384, 65536)
+                  if goal.workload != "growth" and goal.measure not in ("merge_passes", "read")}
+        rows = Figures.load(bench.BASELINE).rows
+        self.assertEqual({(row.case, row.measure) for row in rows}, wanted)
+
+
 class Planning(unittest.TestCase):
     def test_the_kernels_alternate(self):
         jobs = bench.plan(options(workloads="a", repeat=2))
