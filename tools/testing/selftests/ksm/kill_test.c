@@ -12,7 +12,7 @@
 #define PAGES		1024
 #define MAX_RELATIVES	2
 #define SURVIVOR_PAGES	256
-#define ROUNDS		8
+#define ROUNDS		4
 /* ksmd lets go so often that what it does can be watched. */
 #define PAGES_TO_SCAN	32
 /* Page tables of memory that has next to no pages */
