@@ -585,15 +585,16 @@ static enum verdict visit_sum(struct ksm_domain *d, struct ksm_candidate *c, u64
 }
 
 /*
- * The count starts again if the page stayed merged for as long as it had rested. The break
- * may have come right after the previous pass, so only the time until then counts.
+ * The count starts again if the page stayed merged for as long as it had rested, and for a
+ * second at least: a page that is written to more often than that is broken again soon. The
+ * break may have come right after the previous pass, so only the time until then counts.
  */
 static unsigned int count_breaks(const struct ksm_scanner *s,
 				 const struct ksm_rmap_item *item)
 {
 	u32 still = item->clock == s->clock ? 0 : s->clock_before - item->clock;
 
-	if (item->breaks && still >= ksm_rest_after(item->breaks))
+	if (still >= max(ksm_rest_after(item->breaks), KSM_TICKS_PER_SECOND))
 		return 1;
 	return min(item->breaks + 1, KSM_MAX_BREAKS);
 }

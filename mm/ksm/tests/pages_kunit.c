@@ -509,6 +509,25 @@ static void what_writes_in_vain_break_rests_longer_each_time(struct kunit *test)
 	expect_shared(test, 1, 1);
 }
 
+/* In between the page is still for longer than it rests at first. */
+static void what_writes_now_and_then_break_rests_longer_too(struct kunit *test)
+{
+	unsigned int pass, merges = 0;
+	bool was_shared = false;
+
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	for (pass = 0; pass < 16 * KSM_TURN_PASSES; pass++) {
+		run_passes(1);
+		merges += !was_shared && is_shared(test, 1);
+		was_shared = is_shared(test, 1);
+		if (pass % 40 == 0)
+			fill_page(test, 1, OLD_BYTES);
+	}
+	KUNIT_EXPECT_GE(test, merges, 3);
+	KUNIT_EXPECT_LE(test, merges, 2 * KSM_MAX_BREAKS);
+}
+
 static void what_a_write_changes_does_not_rest(struct kunit *test)
 {
 	unsigned int round;
@@ -858,6 +877,7 @@ static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(what_was_held_is_merged_afterwards),
 	KUNIT_CASE(what_is_held_is_not_tried_in_each_pass),
 	KUNIT_CASE(what_writes_in_vain_break_rests_longer_each_time),
+	KUNIT_CASE(what_writes_now_and_then_break_rests_longer_too),
 	KUNIT_CASE(what_a_write_changes_does_not_rest),
 	KUNIT_CASE(what_rested_finds_a_twin_that_came_meanwhile),
 	KUNIT_CASE(whatever_happened_equal_pages_are_merged_in_the_end),
