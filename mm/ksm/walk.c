@@ -6,7 +6,6 @@
 #include <linux/cacheflush.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
-#include <linux/pagewalk.h>
 
 #include "block.h"
 #include "vma.h"
@@ -309,6 +308,23 @@ bool ksm_is_anon(struct page *page)
 	return page && PageAnon(page) && !is_zone_device_page(page);
 }
 
+static bool visit_unshared(struct ksm_table *t, void *private)
+{
+	pte_t pte = t->ptep ? ptep_get(t->ptep) : __pte(0);
+	struct page *page = ksm_table_page(t, t->start, pte);
+	struct page **found = private;
+
+	if (ksm_is_anon(page) && !PageKsm(page)) {
+		get_page(page);
+		*found = page;
+	}
+	return false;
+}
+
+static const struct ksm_walk_ops unshared_ops = {
+	.visit	= visit_unshared,
+};
+
 /**
  * ksm_unshared_page() - get the page at an address of a VMA
  * @vma: the VMA; its mm's mmap_lock is held
@@ -320,15 +336,8 @@ bool ksm_is_anon(struct page *page)
 struct page *ksm_unshared_page(struct vm_area_struct *vma, unsigned long address)
 {
 	struct page *page = NULL;
-	struct folio_walk walk;
 
-	if (!folio_walk_start(&walk, vma, address, 0))
-		return NULL;
-	if (ksm_is_anon(walk.page) && !PageKsm(walk.page)) {
-		page = walk.page;
-		get_page(page);
-	}
-	folio_walk_end(&walk, vma);
+	ksm_walk_range(vma, address, address + PAGE_SIZE, &unshared_ops, &page);
 	if (page)
 		ksm_flush_page(vma, page, address);
 	return page;
