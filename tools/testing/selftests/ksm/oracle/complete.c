@@ -15,8 +15,11 @@
 
 #include "oracle.h"
 
-/* So many of 100 offered pages can be merged at least, or the look is worth nothing. */
-#define MIN_SHARE		25
+/*
+ * So many of 100 offered pages can be merged at least, or the look is worth nothing. On a
+ * slow machine a round has few steps, and the last of them may have swapped most pages out.
+ */
+#define MIN_SHARE		10
 #define MAX_TOLD		8
 #define WHOLE_PASS_PAGES	1000000
 
