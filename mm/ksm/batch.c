@@ -79,7 +79,7 @@ static void forget_gone(struct ksm_domain *d, const struct ksm_block *block,
 	unsigned int to = min((end - open->base) >> PAGE_SHIFT, KSM_BLOCK_PAGES);
 
 	while ((i = find_next_andnot_bit(present, open->found, to, i)) < to)
-		open->lost |= ksm_slot_forget_page(d, b->slot, &open->entry[i++],
+		open->changed |= ksm_slot_forget_page(d, b->slot, &open->entry[i++],
 						   KSM_FOLIO_TRYLOCK);
 }
 
@@ -138,7 +138,7 @@ void ksm_batch_ready(struct ksm_domain *d, unsigned long start, unsigned long en
 
 /*
  * A shared or quiet page needs nothing unless it is accessed, may have a twin, or is to be
- * read once more. The block is due when the first of its pages is to be read once more.
+ * looked at or read once more. The block is due when the first of its pages is to be read once more.
  */
 static bool entry_settles(struct ksm_scanner *s, struct ksm_block *block, u64 entry)
 {
@@ -146,7 +146,7 @@ static bool entry_settles(struct ksm_scanner *s, struct ksm_block *block, u64 en
 	u8 due;
 
 	if (item)
-		return item->state == KSM_ITEM_STABLE;
+		return item->state == KSM_ITEM_STABLE && !item->again;
 	if (!(entry & KSM_ENTRY_QUIET))
 		return false;
 	if (entry & KSM_ENTRY_UNFLUSHED) {
@@ -179,12 +179,13 @@ void ksm_batch_close(struct ksm_scanner *s)
 	struct ksm_open_block *open = &b->block;
 	struct ksm_block *block = ksm_block_find(&b->slot->blocks, open->base);
 
-	if (block && (b->nr || open->dropped || open->lost || !block->settled)) {
+	if (block && (b->nr || open->dropped || open->changed || !block->settled)) {
 		bitmap_or(open->found, open->found, ksm_block_present(block, b->step.bitmap),
 			  KSM_BLOCK_PAGES);
 		ksm_block_pack(&b->slot->blocks, block, open->found, open->entry);
 		settle(s, block);
 		ksm_block_tidy(&b->slot->blocks, open->base);
+	} else {
+		memset(open->entry, 0, sizeof(open->entry));
 	}
-	memset(open->entry, 0, sizeof(open->entry));
 }

@@ -4,7 +4,7 @@
  *
  * An entry is 0 if nothing is known, a pointer to an rmap_item, or a checksum with flags:
  *
- *	63            16 15   13     12      11   9     8   7    1   0
+ *	63            16 15   14     13     12   10     9   8    1   0
  *	+---------------+-------+-----------+------+-------+------+---+
  *	|   checksum    |   0   | unflushed | tries| quiet | read | 1 |
  *	+---------------+-------+-----------+------+-------+------+---+
@@ -34,6 +34,18 @@ static struct kmem_cache *block_cache;
 void __init ksm_block_slab_init(void)
 {
 	block_cache = KMEM_CACHE(ksm_block, SLAB_PANIC);
+}
+
+/**
+ * ksm_blocks_init() - make an mm without blocks
+ * @blocks: memory for it
+ * @total: where to count the memory that the blocks of all mm's take
+ */
+void ksm_blocks_init(struct ksm_blocks *blocks, unsigned long *total)
+{
+	xa_init(&blocks->tree);
+	blocks->bytes = 0;
+	blocks->total = total;
 }
 
 static unsigned int room_of(const struct ksm_block *block)
@@ -85,6 +97,12 @@ static void free_arrays(struct ksm_block *block)
 	bitmap_free(block->present);
 }
 
+static void count_bytes(struct ksm_blocks *blocks, long bytes)
+{
+	ksm_count(&blocks->bytes, bytes);
+	ksm_count(blocks->total, bytes);
+}
+
 /* Count the memory of a block: before it changes or goes (sign -1), and after (sign 1). */
 static void count_block(struct ksm_blocks *blocks, const struct ksm_block *block, int sign)
 {
@@ -92,7 +110,7 @@ static void count_block(struct ksm_blocks *blocks, const struct ksm_block *block
 
 	if (block->order)
 		bytes += ksize(block->entry) + ksize(block->present);
-	ksm_count(&blocks->bytes, sign * bytes);
+	count_bytes(blocks, sign * bytes);
 }
 
 /* Move the entries to an array for more than one, if there is memory for it. */
@@ -155,10 +173,10 @@ static void pack_entry(struct ksm_block *block, unsigned int place, u64 entry)
  * @blocks: blocks of an mm
  * @block: one of them, with enough room: see ksm_block_reserve()
  * @used: bitmap of the entries that may be other than zero; can be that of @block
- * @flat: KSM_BLOCK_PAGES entries
+ * @flat: KSM_BLOCK_PAGES entries; all zero afterwards
  */
 void ksm_block_pack(struct ksm_blocks *blocks, struct ksm_block *block,
-		    const unsigned long *used, const u64 *flat)
+		    const unsigned long *used, u64 *flat)
 {
 	unsigned int i, place;
 	unsigned long bits;
@@ -172,6 +190,7 @@ void ksm_block_pack(struct ksm_blocks *blocks, struct ksm_block *block,
 		for (; bits; bits &= bits - 1) {
 			place = i + __ffs(bits);
 			pack_entry(block, place, flat[place]);
+			flat[place] = 0;
 		}
 	}
 	shrink(block);
@@ -196,7 +215,7 @@ static void count_leaf(struct ksm_blocks *blocks, unsigned long nr, int sign)
 	unsigned long first = round_down(nr, XA_CHUNK_SIZE);
 
 	if (!xa_find(&blocks->tree, &first, first + XA_CHUNK_SIZE - 1, XA_PRESENT))
-		ksm_count(&blocks->bytes, sign * (long)sizeof(struct xa_node));
+		count_bytes(blocks, sign * (long)sizeof(struct xa_node));
 }
 
 static struct ksm_block *block_make(struct ksm_blocks *blocks,

@@ -18,10 +18,10 @@ struct ksm_rmap_item;
  * it may have been written through an old TLB entry, and is to be read once more.
  */
 #define KSM_ENTRY_SUM		BIT_ULL(0)
-#define KSM_ENTRY_READ		GENMASK_ULL(7, 1)
-#define KSM_ENTRY_QUIET		BIT_ULL(8)
-#define KSM_ENTRY_TRIES		GENMASK_ULL(11, 9)
-#define KSM_ENTRY_UNFLUSHED	BIT_ULL(12)
+#define KSM_ENTRY_READ		GENMASK_ULL(8, 1)
+#define KSM_ENTRY_QUIET		BIT_ULL(9)
+#define KSM_ENTRY_TRIES		GENMASK_ULL(12, 10)
+#define KSM_ENTRY_UNFLUSHED	BIT_ULL(13)
 
 #define KSM_BLOCK_PAGES		512
 #define KSM_BLOCK_SHIFT		(PAGE_SHIFT + 9)
@@ -59,18 +59,21 @@ struct ksm_block {
  * struct ksm_blocks - the blocks of an mm
  * @tree: the blocks by number, which is the address >> KSM_BLOCK_SHIFT
  * @bytes: memory that they take
+ * @total: memory that those of all mm's take
  */
 struct ksm_blocks {
 	struct xarray tree;
 	unsigned long bytes;
+	unsigned long *total;
 };
 
 void ksm_block_slab_init(void);
+void ksm_blocks_init(struct ksm_blocks *blocks, unsigned long *total);
 const unsigned long *ksm_block_present(const struct ksm_block *block,
 				       unsigned long *bitmap);
 void ksm_block_unpack(const struct ksm_block *block, u64 *flat);
 void ksm_block_pack(struct ksm_blocks *blocks, struct ksm_block *block,
-		    const unsigned long *used, const u64 *flat);
+		    const unsigned long *used, u64 *flat);
 struct ksm_block *ksm_block_find(struct ksm_blocks *blocks, unsigned long address);
 struct ksm_block *ksm_block_reserve(struct ksm_blocks *blocks,
 				    unsigned long address, unsigned int nr);

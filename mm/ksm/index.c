@@ -510,6 +510,7 @@ static int free_stable(struct ksm_index *index, struct ksm_rmap_item *item,
 	}
 	if (folio)
 		unlock_node(index, node, folio, awaits_swapin(node, folio));
+	index->uncharged += KSM_MAX_VMAS - vmas;
 	return 0;
 }
 

@@ -58,6 +58,8 @@ enum ksm_item_state {
  *	mapping within @anon_vma, in pages
  * @breaks: how often writes that changed nothing have broken the page lately
  * @state: which of the other fields are valid
+ * @again: a KSM page was locked or migrated when the item was looked at, so that the item
+ *	may be out of date
  * @clock: tick of the scanner's clock when the page was merged, or began to rest
  * @key: of the bytes last read, unless stable or an orphan
  * @anon_vma: has every VMA that may have got the mapping by fork; the item holds a
@@ -71,6 +73,7 @@ struct ksm_rmap_item {
 	u64 place : KSM_PLACE_BITS;
 	u64 breaks : 4;
 	enum ksm_item_state state : 3;
+	bool again : 1;
 	u32 clock;
 	union {
 		struct ksm_key key;
@@ -142,6 +145,8 @@ struct ksm_trees {
  * @chains: keys that have more than one stable node
  * @dups: stable nodes of those keys
  * @bytes: memory that @trees take
+ * @uncharged: cost, in the unit of ksm_index_prune(), of freeing items of forked mm's;
+ *	ksm_pass() charges it
  */
 struct ksm_index {
 	struct ksm_trees *trees;
@@ -159,6 +164,7 @@ struct ksm_index {
 	unsigned long chains;
 	unsigned long dups;
 	unsigned long bytes;
+	unsigned int uncharged;
 };
 
 void ksm_index_slab_init(void);

@@ -187,7 +187,8 @@ static unsigned int join_some(struct ksm_index *index, struct mm_struct *mm,
  * Sets the error of each: 0, and the item is stable; -ENOENT if the address is not offered
  * any more; -EBUSY if a page is locked or held by somebody; -EFAULT if it is not mapped
  * there any more; -ENOSPC if the KSM page has become full; -EAGAIN if the bytes differ.
- * With an error the item is loose, and nothing has changed.
+ * With an error the item is loose, and no mapping has changed, though a huge page may have
+ * been split and the KSM page marked dirty.
  */
 void ksm_join(struct ksm_index *index, struct mm_struct *mm, struct ksm_merge *merge,
 	      unsigned int nr)
@@ -261,7 +262,8 @@ static int promote_in_vma(struct ksm_index *index, struct vm_area_struct *vma,
  *
  * Return: 0; -ENOENT if the address is not offered any more; -EBUSY if the page is locked
  * or held by somebody; -EFAULT if it is not mapped there any more; -EAGAIN if the checksum
- * of its bytes was not that in the key, and now is. With an error nothing else has changed.
+ * of its bytes was not that in the key, and now is. With an error, a huge page may have been
+ * split, and the page may be write-protected until its next write.
  */
 int ksm_join_promote(struct ksm_index *index, struct ksm_rmap_item *item,
 		     struct page *page, struct ksm_stable_node *node)

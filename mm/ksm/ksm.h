@@ -166,6 +166,7 @@ struct ksm_scanner {
  * @pages_scanned: pages looked at since boot
  * @pages_skipped: pages skipped since boot
  * @bytes_read: bytes of page content read to make checksums
+ * @block_bytes: memory that the blocks of all mm's take
  * @nr_pages: pages with an entry
  * @nr_items: entries that are rmap_items
  * @nr_quiet: entries with KSM_ENTRY_QUIET
@@ -189,6 +190,7 @@ struct ksm_domain {
 	unsigned long pages_scanned;
 	unsigned long pages_skipped;
 	u64 bytes_read;
+	unsigned long block_bytes;
 	unsigned long nr_pages;
 	unsigned long nr_items;
 	unsigned long nr_quiet;

@@ -227,11 +227,8 @@ int ksm_domain_set_run(struct ksm_domain *d, unsigned long run)
 		if (err)
 			WRITE_ONCE(d->run, KSM_RUN_STOP);
 	}
-	if (run == KSM_RUN_MERGE) {
-		/* Begin a new pass; do not continue one that was stopped. */
-		ksm_slots_rewind(d);
+	if (run == KSM_RUN_MERGE)
 		wake_up_interruptible(&d->wakeup);
-	}
 	return err;
 }
 
@@ -245,14 +242,18 @@ int ksm_domain_set_run(struct ksm_domain *d, unsigned long run)
  */
 int ksm_domain_set_without_nodes(struct ksm_domain *d, unsigned long *var, unsigned long value)
 {
-	int err = 0;
+	int err;
 
 	lockdep_assert_held(&d->lock);
-	if (*var != value)
-		err = d->index.pages_shared ? -EBUSY : ksm_index_clear(&d->index);
-	if (!err)
-		WRITE_ONCE(*var, value);
-	return err;
+	if (*var == value)
+		return 0;
+	err = d->index.pages_shared ? -EBUSY : ksm_index_clear(&d->index);
+	if (err)
+		return err;
+	WRITE_ONCE(*var, value);
+	/* Pages that were of no use to each other may be twins now: note all again. */
+	ksm_filter_clear(&d->scanner.filter);
+	return 0;
 }
 
 /**

@@ -254,15 +254,8 @@ static unsigned long common_bytes(struct ksm_domain *d)
  */
 unsigned long ksm_bytes(struct ksm_domain *d)
 {
-	unsigned long bytes = common_bytes(d) +
-			      READ_ONCE(d->nr_items) * sizeof(struct ksm_rmap_item);
-	struct ksm_mm_slot *slot;
-
-	spin_lock(&d->slots.lock);
-	list_for_each_entry(slot, &d->slots.list, slot.mm_node)
-		bytes += READ_ONCE(slot->blocks.bytes);
-	spin_unlock(&d->slots.lock);
-	return bytes;
+	return common_bytes(d) + READ_ONCE(d->block_bytes) +
+	       READ_ONCE(d->nr_items) * sizeof(struct ksm_rmap_item);
 }
 
 #ifdef CONFIG_PROC_FS

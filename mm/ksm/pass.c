@@ -41,6 +41,7 @@
 /**
  * enum verdict - what is known of a page after its visit
  * @KEEP: what was known before
+ * @AGAIN: what was known before may be out of date, as a KSM page is locked or migrated
  * @CHANGED: its bytes are not what they were
  * @QUIET: it has not changed and has no twin
  * @RETRY: it has a twin, or may have one, but cannot be merged now
@@ -50,6 +51,7 @@
  */
 enum verdict {
 	KEEP,
+	AGAIN,
 	CHANGED,
 	QUIET,
 	RETRY,
@@ -96,6 +98,18 @@ static u64 sum_entry(struct ksm_domain *d, const struct ksm_candidate *c, unsign
 	       FIELD_PREP(KSM_ENTRY_TRIES, tries);
 }
 
+/* Keep what is known of a page, but look at it @again if this may be out of date. */
+static void keep(struct ksm_domain *d, const struct ksm_candidate *c, bool again)
+{
+	u64 entry = *entry_of(d, c);
+	struct ksm_rmap_item *item = ksm_entry_item(entry);
+
+	if (item)
+		item->again = again;
+	else if (again)
+		set_entry(d, c, entry & ~KSM_ENTRY_QUIET);
+}
+
 /*
  * The filter notes a new checksum, so that it sees a twin. It marks the checksum of a page
  * that will be looked up again, so that a twin in no tree is looked up then, too.
@@ -105,6 +119,10 @@ static void conclude(struct ksm_domain *d, struct ksm_candidate *c, enum verdict
 	struct ksm_filter *filter = &d->scanner.filter;
 
 	switch (verdict) {
+	case KEEP:
+	case AGAIN:
+		keep(d, c, verdict == AGAIN);
+		break;
 	case CHANGED:
 		ksm_filter_note(filter, c->key.checksum);
 		set_entry(d, c, sum_entry(d, c, 0));
@@ -123,7 +141,6 @@ static void conclude(struct ksm_domain *d, struct ksm_candidate *c, enum verdict
 		set_entry(d, c, sum_entry(d, c, 0));
 		d->scanner.batch->slot->pages_gone = true;
 		break;
-	case KEEP:
 	case PENDING:
 		break;
 	}
@@ -161,7 +178,7 @@ static enum verdict adopt(struct ksm_domain *d, struct ksm_candidate *c,
 {
 	c->key = node->key;
 	if (!drop_item(d, c))
-		return KEEP;
+		return AGAIN;
 	c->item = new_item(d, c);
 	if (!c->item)
 		return CHANGED;
@@ -180,7 +197,7 @@ static enum verdict meet_ksm_page(struct ksm_domain *d, struct ksm_candidate *c)
 
 	/* It is being migrated; the next pass will meet the new page. */
 	if (!node)
-		return KEEP;
+		return AGAIN;
 	if (node->key.nid != nid) {
 		ksm_index_rekey_node(&d->index, node, nid);
 		ksm_filter_mark(&d->scanner.filter, node->key.checksum);
@@ -278,6 +295,9 @@ static enum verdict pair(struct ksm_domain *d, struct ksm_candidate *c,
 	kfolio = page_folio(c->page);
 	if (join_twin(d, twin, twin_page, ksm_folio_node(kfolio), kfolio))
 		return demote(d, c);
+	/* Relatives of the twin still map its page, and are in no tree: look them up. */
+	if (folio_mapped(page_folio(twin_page)))
+		ksm_filter_mark(&d->scanner.filter, c->item->node->key.checksum);
 	return ITEM;
 }
 
@@ -452,9 +472,11 @@ static enum verdict look_up_page(struct ksm_domain *d, struct ksm_candidate *c)
 	struct ksm_stable_node *node;
 	struct folio *kfolio;
 
+	c->key.nid = key_nid(d, page_folio(c->page));
+	if (!zero && !c->has_twin && !ksm_index_has_key(&d->index, &c->key))
+		return QUIET;
 	if (is_held(d, c))
 		return RETRY;
-	c->key.nid = key_nid(d, page_folio(c->page));
 	if (folio_test_large(page_folio(c->page)))
 		return zero ? join_zero(d, c) : look_up_stable(d, c);
 	if (zero)
@@ -620,7 +642,7 @@ static enum verdict visit_broken(struct ksm_domain *d, struct ksm_candidate *c,
 	unsigned int breaks = count_breaks(&d->scanner, item);
 
 	if (!drop_item(d, c))
-		return KEEP;
+		return AGAIN;
 	if (changed)
 		return CHANGED;
 	c->breaks = breaks;
@@ -640,9 +662,9 @@ static enum verdict visit_item(struct ksm_domain *d, struct ksm_candidate *c,
 
 	if (item->state == KSM_ITEM_STABLE || item->state == KSM_ITEM_LOOSE)
 		return visit_broken(d, c, item, changed);
+	c->breaks = item->breaks;
 	if (!changed && item->state == KSM_ITEM_UNSTABLE)
 		return visit_waiting(d, c, item);
-	c->breaks = item->breaks;
 	drop_item(d, c);
 	return changed ? CHANGED : look_up_again(d, c);
 }
@@ -760,27 +782,41 @@ static void visit_batch(struct ksm_domain *d, struct ksm_batch *b)
 	finish_merges(d, b);
 }
 
-/* Check full KSM pages every prune_millisecs; each pass begins with such a check, too. */
-static void prune_now_and_then(struct ksm_domain *d)
+/* Full KSM pages are checked every prune_millisecs; each pass begins with a check, too. */
+static bool is_to_prune(const struct ksm_domain *d)
 {
 	unsigned long pause = msecs_to_jiffies(READ_ONCE(d->prune_millisecs));
 
-	if (!d->index.chains || time_before(jiffies, d->pruned + pause))
-		return;
-	ksm_index_prune_begin(&d->index);
+	return !d->slots.cursor || (d->index.chains && !d->index.nr_unpruned &&
+				    time_after_eq(jiffies, d->pruned + pause));
+}
+
+/* Returns the cost: less than @budget, so that the scan gets on, however often this is. */
+static unsigned int prune(struct ksm_domain *d, u64 budget)
+{
+	unsigned int cost;
+
+	if (is_to_prune(d))
+		ksm_index_prune_begin(&d->index);
+	if (!budget || !d->index.nr_unpruned)
+		return 0;
+	cost = ksm_index_prune(&d->index, min_t(u64, budget / 2, UINT_MAX));
 	d->pruned = jiffies;
+	return min_t(u64, cost, budget - 1);
 }
 
 /* Returns the cost, in the unit of ksm_scan_end(); 0 at the end of the pass. */
 static unsigned int go_on(struct ksm_domain *d, u64 budget)
 {
-	if (d->index.nr_unpruned)
-		return ksm_index_prune(&d->index, min_t(u64, budget, UINT_MAX));
+	unsigned int more;
+
 	if (!ksm_scan_begin(d, budget))
 		return 0;
 	read_batch(d, d->scanner.batch);
 	visit_batch(d, d->scanner.batch);
-	return ksm_scan_end(d);
+	more = d->index.uncharged;
+	d->index.uncharged = 0;
+	return ksm_scan_end(d) + more;
 }
 
 /**
@@ -799,7 +835,7 @@ bool ksm_pass(struct ksm_domain *d, unsigned int nr_pages)
 	unsigned int cost;
 
 	lockdep_assert_held(&d->lock);
-	prune_now_and_then(d);
+	budget -= prune(d, budget);
 	while (budget && likely(!freezing(current))) {
 		cond_resched();
 		cost = go_on(d, budget);

@@ -24,6 +24,8 @@
 
 /* Limits how long ksmd, or a fault, searches if many forked processes map a page. */
 #define KSM_MAX_ANCHORS	1024
+/* Passing this many rmap_items takes about as long as looking at a VMA. */
+#define KSM_ANCHORS_PER_VMA	16
 
 static void *node_mapping(struct ksm_stable_node *node)
 {
@@ -257,13 +259,12 @@ static int max_anchors(void)
 	return max_t(int, KSM_MAX_ANCHORS, READ_ONCE(ksm_domain.index.max_sharing));
 }
 
-/* Is there another item with the same anon_vma and index? */
-static bool is_redundant(struct ksm_rmap_item *item)
+/* Is there, among @budget others, an item with the same anon_vma and index? */
+static bool is_redundant(struct ksm_rmap_item *item, int *budget)
 {
 	struct ksm_rmap_item *other;
-	int budget = max_anchors();
 
-	for (other = next_anchor(item->node, NULL); other && budget--;
+	for (other = next_anchor(item->node, NULL); other && --*budget >= 0;
 	     other = next_anchor(item->node, other)) {
 		if (other != item && other->place == item->place &&
 		    other->anon_vma == item->anon_vma)
@@ -304,7 +305,8 @@ static bool swapped_at(struct folio *folio, struct vm_area_struct *vma,
  * ksm_item_needed() - does an rmap walk need this rmap_item to find some mapping?
  * @item: stable item or orphan, whose own mapping is gone or does not count
  * @folio: its node's page; locked, so that it is not being migrated
- * @vmas: how many VMAs may be looked at; afterwards, how many of them are left
+ * @vmas: how many VMAs may be looked at; afterwards, how many are left, where
+ *	KSM_ANCHORS_PER_VMA other rmap_items that were looked at count as a VMA
  *
  * A fork may have made mappings that ksmd has not met yet. A fork that is under way does
  * no harm: a child's VMA is visited after its parent's, so either the parent still has
@@ -319,14 +321,14 @@ static bool swapped_at(struct folio *folio, struct vm_area_struct *vma,
  */
 bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned int *vmas)
 {
+	int budget = max_anchors(), others = budget, max = budget;
 	struct anon_vma *anon_vma = item->anon_vma;
-	int budget = max_anchors();
 	struct anon_vma_chain *avc;
 	bool needed = false;
 
 	KUNIT_STATIC_STUB_REDIRECT(ksm_item_needed, item, folio, vmas);
 
-	if ((!folio_mapped(folio) && !folio_test_swapcache(folio)) || is_redundant(item))
+	if (!folio_mapped(folio) && !folio_test_swapcache(folio))
 		return false;
 	anon_vma_lock_read(anon_vma);
 	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, item->place,
@@ -343,6 +345,10 @@ bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned i
 		--*vmas;
 	}
 	anon_vma_unlock_read(anon_vma);
+	/* Most items are not needed, so the search for another one comes last. */
+	needed = needed && !is_redundant(item, &others);
+	*vmas -= min_t(unsigned int, *vmas,
+		       (2 * max - max(budget, 0) - max(others, 0)) / KSM_ANCHORS_PER_VMA);
 	return needed;
 }
 

@@ -71,7 +71,7 @@ static void batch_begin(struct ksm_batch *b, struct ksm_mm_slot *slot,
 	b->step.cost = 0;
 	b->step.budget = min_t(u64, budget, KSM_BLOCK_PAGES * KSM_SKIPS_PER_PAGE);
 	b->block.base = KSM_NO_BLOCK;
-	b->block.lost = false;
+	b->block.changed = false;
 	b->block.dropped = false;
 }
 
@@ -250,11 +250,11 @@ static unsigned long filter_pages(struct ksm_domain *d)
 	unsigned long pages = d->nr_pages - min(d->nr_pages, shared);
 	struct ksm_mm_slot *slot;
 
-	spin_lock(&d->slots.lock);
-	list_for_each_entry(slot, &d->slots.list, slot.mm_node)
+	for (slot = ksm_slots_first(d); slot; slot = ksm_slots_next(d, false)) {
 		pages += max(0L, (long)(get_mm_counter(slot->slot.mm, MM_ANONPAGES) -
 					slot->anon_pages));
-	spin_unlock(&d->slots.lock);
+		cond_resched();
+	}
 	return pages;
 }
 
@@ -294,7 +294,6 @@ static struct ksm_mm_slot *begin_pass(struct ksm_domain *d)
 	advance_clocks(&d->scanner);
 	trace_ksm_start_scan(d->scanner.passes, d->nr_pages);
 	d->scanner.drained = false;
-	ksm_index_prune_begin(&d->index);
 	ksm_index_fit(&d->index, true);
 	begin_filter(d);
 	ksm_advisor_begin(&d->advisor, ktime_get_ns(),

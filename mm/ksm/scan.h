@@ -18,9 +18,10 @@
 /*
  * Each block has its turn once in KSM_TURN_PASSES and in KSM_TURN_SECONDS: all its pages
  * are read, whatever the accessed bits say. A device writes to memory without setting
- * them, and a guest's processor does not set them if it has an entry in its TLB.
+ * them, and a guest's processor does not set them if it has an entry in its TLB. A power
+ * of two makes ksm_has_turn() cheap.
  */
-#define KSM_TURN_PASSES		112
+#define KSM_TURN_PASSES		128
 #define KSM_TURN_SECONDS	(30 * 60)
 
 /* A page rests for at most this many passes, as in the stock KSM. */
@@ -65,7 +66,7 @@ struct ksm_candidate {
  * @base: address of its first page; KSM_NO_BLOCK if no block is open
  * @entry: its entries, laid out; the packed ones in the block are out of date
  * @found: pages that the step has met
- * @lost: some entries were dropped because their pages are gone
+ * @changed: some entries were dropped or changed, as their pages are gone, or rest
  * @turn: it has its turn
  * @dropped: some pages got no entry for lack of memory
  */
@@ -73,7 +74,7 @@ struct ksm_open_block {
 	unsigned long base;
 	u64 entry[KSM_BLOCK_PAGES];
 	DECLARE_BITMAP(found, KSM_BLOCK_PAGES);
-	bool lost;
+	bool changed;
 	bool turn;
 	bool dropped;
 };

@@ -19,9 +19,9 @@
 #include "scan.h"
 
 /* Page tables that a step passes before it releases the lock. */
-#define KSM_TABLES_PER_STEP	128
-/* Page tables between two checks whether the lock is contended. */
-#define KSM_TABLES_PER_LOOK	4
+#define KSM_TABLES_PER_STEP	256
+/* Page tables between two checks whether somebody else waits for the lock, or the CPU. */
+#define KSM_TABLES_PER_LOOK	8
 /* Pages between two checks whether the lock is contended. */
 #define KSM_PAGES_PER_LOOK	32
 
@@ -53,6 +53,12 @@ static bool test_and_clear_young(struct ksm_scanner *s, const struct ksm_table *
 		s->young_end = end;
 	}
 	return young;
+}
+
+static bool shares_young(const struct ksm_table *t, unsigned long address, pte_t pte)
+{
+	return !t->ptep ||
+	       pte_batch_hint(t->ptep + ((address - t->start) >> PAGE_SHIFT), pte) > 1;
 }
 
 static void tell_reclaim(struct page *page)
@@ -119,6 +125,21 @@ enum choice {
 	PAGE_LOOK_UP,
 };
 
+/*
+ * A page rests. If another page shares its accessed bit, the look at that page clears the
+ * bit for both. So note here that the page may have been written to.
+ */
+static void note_access(struct ksm_domain *d, const struct ksm_table *t,
+			unsigned long address, pte_t pte)
+{
+	struct ksm_open_block *open = &d->scanner.batch->block;
+
+	if (!shares_young(t, address, pte) || !clear_young(d, t, address, pte))
+		return;
+	open->entry[(address - open->base) >> PAGE_SHIFT] |= KSM_ENTRY_UNFLUSHED;
+	open->changed = true;
+}
+
 static enum choice select_sum(struct ksm_domain *d, const struct ksm_table *t,
 			      unsigned long address, pte_t pte, u64 entry)
 {
@@ -126,8 +147,10 @@ static enum choice select_sum(struct ksm_domain *d, const struct ksm_table *t,
 	bool quiet = entry & KSM_ENTRY_QUIET;
 	bool has_twin = ksm_filter_has_twin(&s->filter, ksm_entry_sum(entry));
 
-	if (ksm_entry_age(s, entry) <= rest_of(entry) && !(quiet && has_twin))
+	if (ksm_entry_age(s, entry) <= rest_of(entry) && !(quiet && has_twin)) {
+		note_access(d, t, address, pte);
 		return PAGE_SKIP;
+	}
 	if (clear_young(d, t, address, pte))
 		return PAGE_READ;
 	if (is_to_be_confirmed(s, entry))
@@ -151,7 +174,7 @@ static enum choice select_item(struct ksm_domain *d, const struct ksm_table *t,
 {
 	bool young = clear_young(d, t, address, pte);
 
-	if (item->state == KSM_ITEM_STABLE &&
+	if (item->state == KSM_ITEM_STABLE && !item->again &&
 	    ((!young && !d->scanner.batch->block.turn) || maps_node(t, address, pte, item->node)))
 		return PAGE_SKIP;
 	return PAGE_READ;
@@ -341,6 +364,23 @@ static bool is_at_rest(const struct ksm_scanner *s, const struct ksm_block *bloc
 	       (!ksm_filter_has_twins(filter) || !has_twin(filter, block));
 }
 
+/* ksm_table_unchanged() for the only known page of a block, which may be in another table. */
+static bool page_unchanged(const struct ksm_table *t, unsigned int place)
+{
+	unsigned long address = (t->start & KSM_BLOCK_MASK) + place * PAGE_SIZE;
+	bool unchanged;
+	pte_t *ptep;
+
+	if (address < t->start || address >= t->end)
+		return true;
+	ptep = pte_offset_map(t->pmd, address);
+	if (!ptep)
+		return false;
+	unchanged = ksm_pte_unchanged(ptep);
+	pte_unmap(ptep);
+	return unchanged;
+}
+
 /* If a secondary MMU maps the memory, this page table does not show all accesses. */
 static bool needs_nothing(struct ksm_domain *d, const struct ksm_table *t,
 			  const struct ksm_block *block)
@@ -352,7 +392,7 @@ static bool needs_nothing(struct ksm_domain *d, const struct ksm_table *t,
 	       (block->order || s->pages_moved ?
 		ksm_table_unchanged(t, ksm_block_present(block, s->batch->step.bitmap),
 				    s->pages_moved) :
-		ksm_page_unchanged(t, block->place));
+		page_unchanged(t, block->place));
 }
 
 /* Count the known pages in the part of the block that the table covers. */
@@ -369,6 +409,15 @@ static unsigned int count_known(struct ksm_step *step, const struct ksm_table *t
 	return bitmap_weight(present, from + nr) - bitmap_weight(present, from);
 }
 
+/* Has the step passed many page tables, or does somebody wait for its lock? */
+static bool is_to_give_way(const struct ksm_step *step)
+{
+	if (!step->tables || step->tables % KSM_TABLES_PER_LOOK)
+		return false;
+	cond_resched();
+	return step->tables == KSM_TABLES_PER_STEP || ksm_hold_contended(&step->hold);
+}
+
 /* Skip a table that needs nothing, and stop when the lock was held for long. */
 static enum ksm_walk_action test_table(struct ksm_table *t, void *private)
 {
@@ -378,8 +427,7 @@ static enum ksm_walk_action test_table(struct ksm_table *t, void *private)
 	struct ksm_block *block;
 	unsigned int known;
 
-	if (ksm_step_is_over(b) || step->tables == KSM_TABLES_PER_STEP ||
-	    (step->tables % KSM_TABLES_PER_LOOK == 1 && ksm_hold_contended(&step->hold)))
+	if (ksm_step_is_over(b) || is_to_give_way(step))
 		return KSM_WALK_STOP;
 	/* This VMA has another part of the open block. */
 	if (b->block.base != KSM_NO_BLOCK)
@@ -387,8 +435,7 @@ static enum ksm_walk_action test_table(struct ksm_table *t, void *private)
 	block = find_block(step, t->start >> KSM_BLOCK_SHIFT);
 	if (step->swept != t->start && knows_before(b, t, block))
 		return KSM_WALK_STOP;
-	if (++step->tables % KSM_TABLES_PER_LOOK == 0)
-		cond_resched();
+	step->tables++;
 	if (block && block->noted != d->scanner.filter.generation) {
 		note_again(&d->scanner.filter, block);
 		step->cost += block->nr / KSM_PAGES_PER_SKIP;

@@ -180,7 +180,6 @@ static unsigned int forget_block(struct ksm_domain *d, struct ksm_mm_slot *slot,
 		ksm_slot_forget_page(d, slot, &flat[from], lock);
 	}
 	ksm_block_pack(&slot->blocks, block, present, flat);
-	memset(flat, 0, KSM_BLOCK_PAGES * sizeof(*flat));
 	ksm_block_tidy(&slot->blocks, base);
 	return cost;
 }
@@ -253,7 +252,7 @@ int __ksm_enter(struct mm_struct *mm)
 
 	if (!slot)
 		return -ENOMEM;
-	xa_init(&slot->blocks.tree);
+	ksm_blocks_init(&slot->blocks, &d->block_bytes);
 	slot->next_flush = jiffies;
 
 	spin_lock(&d->slots.lock);

@@ -96,7 +96,7 @@ static bool walk_pmd(struct ksm_walk *w, unsigned long end)
 	}
 	for (; go_on && w->reached < end; w->reached = t->end) {
 		t->start = w->reached;
-		t->end = ksm_block_end(t->start, end);
+		t->end = KSM_BLOCK_SHIFT < PMD_SHIFT ? ksm_block_end(t->start, end) : end;
 		go_on = walk_block(w);
 	}
 	return go_on;
@@ -106,10 +106,9 @@ static bool walk_pud(struct ksm_walk *w, pud_t *pud, unsigned long end)
 {
 	bool go_on = true;
 
-	while (go_on && w->reached < end) {
-		w->table.pmd = pmd_offset(pud, w->reached);
+	for (w->table.pmd = pmd_offset(pud, w->reached); go_on && w->reached < end;
+	     w->table.pmd++)
 		go_on = walk_pmd(w, pmd_addr_end(w->reached, end));
-	}
 	return go_on && (!w->ops->upper_done || w->ops->upper_done(w->private));
 }
 
@@ -176,20 +175,13 @@ unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
 	return w.reached;
 }
 
-static bool pte_unchanged(pte_t *ptep)
-{
-	pte_t pte = ptep_get_lockless(ptep);
-
-	return pte_present(pte) && !pte_young(pte);
-}
-
 /* Check as many entries as a word has bits, fast. */
 static bool word_unchanged(pte_t *ptep)
 {
 	pte_t *end = ptep + BITS_PER_LONG;
 
-	while (ptep < end && pte_unchanged(ptep) && pte_unchanged(ptep + 1) &&
-	       pte_unchanged(ptep + 2) && pte_unchanged(ptep + 3))
+	while (ptep < end && ksm_pte_unchanged(ptep) && ksm_pte_unchanged(ptep + 1) &&
+	       ksm_pte_unchanged(ptep + 2) && ksm_pte_unchanged(ptep + 3))
 		ptep += 4;
 	return ptep == end;
 }
@@ -211,7 +203,7 @@ static bool ptes_unchanged(pte_t *ptep, unsigned long known, unsigned long none)
 	if (none == ~0UL)
 		return word_none(ptep);
 	for (; known; known &= known - 1) {
-		if (!pte_unchanged(ptep + __ffs(known)))
+		if (!ksm_pte_unchanged(ptep + __ffs(known)))
 			return false;
 	}
 	for (; none; none &= none - 1) {
@@ -254,29 +246,6 @@ bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *kno
 	}
 	pte_unmap(start);
 	return i >= to;
-}
-
-/**
- * ksm_page_unchanged() - ksm_table_unchanged() for a single known page
- * @table: page table, which need not be locked; within one block
- * @place: number of the page in the block
- *
- * Return: whether it is still mapped and was not accessed, or is not in this table.
- */
-bool ksm_page_unchanged(const struct ksm_table *table, unsigned int place)
-{
-	unsigned long address = (table->start & KSM_BLOCK_MASK) + place * PAGE_SIZE;
-	bool unchanged;
-	pte_t *ptep;
-
-	if (address < table->start || address >= table->end)
-		return true;
-	ptep = pte_offset_map(table->pmd, address);
-	if (!ptep)
-		return false;
-	unchanged = pte_unchanged(ptep);
-	pte_unmap(ptep);
-	return unchanged;
 }
 
 /**

@@ -3,6 +3,7 @@
 #define __MM_KSM_WALK_H
 
 #include <linux/mm.h>
+#include <linux/unroll.h>
 
 /**
  * struct ksm_table - a page table, or a huge mapping, in a walk
@@ -56,7 +57,6 @@ struct page *ksm_table_page(const struct ksm_table *table,
 			    unsigned long address, pte_t pte);
 bool ksm_table_unchanged(const struct ksm_table *table, const unsigned long *known,
 			 bool others);
-bool ksm_page_unchanged(const struct ksm_table *table, unsigned int place);
 unsigned long ksm_walk_range(struct vm_area_struct *vma, unsigned long start,
 			     unsigned long end, const struct ksm_walk_ops *ops,
 			     void *private);
@@ -80,11 +80,24 @@ void ksm_flush_page(struct vm_area_struct *vma, struct page *page,
 static inline bool ksm_ptes_none(pte_t *ptep)
 {
 	typeof(pte_val(*ptep)) bits = 0;
-	unsigned int i;
 
-	for (i = 0; i < KSM_PTES_AT_ONCE; i++)
-		bits |= pte_val(ptep_get_lockless(ptep + i));
+#define ADD_BITS(i, ...) bits |= pte_val(ptep_get_lockless(ptep + (i)));
+	UNROLL(KSM_PTES_AT_ONCE, ADD_BITS)
+#undef ADD_BITS
 	return pte_none(__pte(bits));
+}
+
+/**
+ * ksm_pte_unchanged() - is a page still mapped, and not accessed?
+ * @ptep: its entry; the page table need not be locked
+ *
+ * Return: whether it is, as far as can be seen without a lock.
+ */
+static inline bool ksm_pte_unchanged(pte_t *ptep)
+{
+	pte_t pte = ptep_get_lockless(ptep);
+
+	return pte_present(pte) && !pte_young(pte);
 }
 
 #endif /* __MM_KSM_WALK_H */

@@ -15,12 +15,14 @@
 /**
  * struct fixture - blocks, and the entries that they should have
  * @blocks: the tested blocks
+ * @total: memory that they take
  * @model: the expected entries, laid out
- * @flat: the entries that ksm_block_unpack() returns
+ * @flat: entries that are packed, or were unpacked
  * @all: bitmap of all pages
  */
 struct fixture {
 	struct ksm_blocks blocks;
+	unsigned long total;
 	u64 model[NR_BLOCKS][KSM_BLOCK_PAGES];
 	u64 flat[KSM_BLOCK_PAGES];
 	DECLARE_BITMAP(all, KSM_BLOCK_PAGES);
@@ -37,7 +39,7 @@ static int block_test_init(struct kunit *test)
 	struct fixture *f = kunit_kzalloc(test, sizeof(*f), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, f);
-	xa_init(&f->blocks.tree);
+	ksm_blocks_init(&f->blocks, &f->total);
 	bitmap_fill(f->all, KSM_BLOCK_PAGES);
 	test->priv = f;
 	return 0;
@@ -59,7 +61,8 @@ static void store(struct kunit *test, unsigned int nr, unsigned int more)
 	block = ksm_block_find(&f->blocks, address_of(nr));
 	block = ksm_block_reserve(&f->blocks, address_of(nr), (block ? block->nr : 0) + more);
 	KUNIT_ASSERT_NOT_NULL(test, block);
-	ksm_block_pack(&f->blocks, block, f->all, f->model[nr]);
+	memcpy(f->flat, f->model[nr], sizeof(f->flat));
+	ksm_block_pack(&f->blocks, block, f->all, f->flat);
 	ksm_block_tidy(&f->blocks, address_of(nr));
 }
 
@@ -75,6 +78,7 @@ static void block_test_exit(struct kunit *test)
 		store(test, nr, 0);
 	KUNIT_EXPECT_TRUE(test, xa_empty(&f->blocks.tree));
 	KUNIT_EXPECT_EQ(test, f->blocks.bytes, 0);
+	KUNIT_EXPECT_EQ(test, f->total, 0);
 }
 
 /* Does the bitmap match the entries of the model? */

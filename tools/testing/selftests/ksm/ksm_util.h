@@ -39,7 +39,7 @@
  */
 #define KSM_COMPLETE_PASSES	(SETTLE_PASSES + 8)
 /* What was missed is looked up after so many; that many passes later it is merged, too. */
-#define KSM_TURN_PASSES		112
+#define KSM_TURN_PASSES		128
 
 /* Knobs and counters */
 

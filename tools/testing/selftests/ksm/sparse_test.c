@@ -16,7 +16,7 @@
 /* After so many, what has changed is merged; the stock engine looks once in nine. */
 #define LATE_PASSES	40
 /* In so many passes each page is read once, whatever is known of it. */
-#define TURN_PASSES	116
+#define TURN_PASSES	(KSM_TURN_PASSES + 4)
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
@@ -112,7 +112,7 @@ KSM_TEST(quiet_lonely_pages_are_skipped)
 	ASSERT_LT(0, passes);
 
 	/* Those that have their turn are read. */
-	EXPECT_LE(passes * (LONELY - LONELY / 112 - 1), ksm_get("pages_skipped") - before);
+	EXPECT_LE(passes * (LONELY - LONELY / KSM_TURN_PASSES - 1), ksm_get("pages_skipped") - before);
 }
 
 KSM_TEST(a_lonely_page_that_is_written_to_finds_its_twin)
