@@ -809,6 +809,92 @@ static void what_was_unmapped_is_forgotten_at_the_lowest_pace(struct kunit *test
 	KUNIT_EXPECT_EQ(test, ksm_domain.nr_pages, 0);
 }
 
+/* As if migration, or reclaim, held the lock of each KSM page. */
+static struct folio *locked_node_folio(struct ksm_stable_node *node, enum ksm_folio_lock lock)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct folio *folio;
+
+	if (lock == KSM_FOLIO_TRYLOCK)
+		return ERR_PTR(-EBUSY);
+	kunit_deactivate_static_stub(test, ksm_node_folio);
+	folio = ksm_node_folio(node, lock);
+	kunit_activate_static_stub(test, ksm_node_folio, locked_node_folio);
+	return folio;
+}
+
+static void what_was_broken_while_its_ksm_page_was_locked_is_noticed(struct kunit *test)
+{
+	unsigned int page;
+
+	for (page = 0; page < 4; page++)
+		fill_page(test, page, OLD_BYTES);
+	run_passes(2);
+	expect_shared(test, 1, 3);
+	kunit_activate_static_stub(test, ksm_node_folio, locked_node_folio);
+	fill_page(test, 1, NEW_BYTES);
+	fill_page(test, 3, NEW_BYTES);
+	run_passes(2);
+	kunit_deactivate_static_stub(test, ksm_node_folio);
+	run_passes(4);
+	expect_shared(test, 2, 2);
+}
+
+/* A round of pruning takes longer than a batch, and is asked for all the time. */
+static void a_pass_ends_although_ksmd_prunes_all_the_time(struct kunit *test)
+{
+	unsigned long max_sharing = ksm_domain.index.max_sharing;
+	unsigned long pause = ksm_domain.prune_millisecs;
+	unsigned long passes = ksm_domain.scanner.passes;
+	unsigned int page, calls;
+
+	ksm_domain.index.max_sharing = 2;
+	ksm_domain.prune_millisecs = 0;
+	for (page = 0; page < 400; page++)
+		fill_page(test, page, OLD_BYTES);
+	run_passes(4);
+	expect_shared(test, 200, 200);
+	ksm_domain_lock(&ksm_domain);
+	for (calls = 0; calls < 1000; calls++)
+		ksm_pass(&ksm_domain, 4);
+	ksm_domain_unlock(&ksm_domain);
+	KUNIT_EXPECT_GT(test, ksm_domain.scanner.passes, passes + 4);
+	ksm_domain.prune_millisecs = pause;
+	ksm_domain.index.max_sharing = max_sharing;
+}
+
+/* ksmd does not come to work between the two settings. */
+static void a_pass_that_was_stopped_continues(struct kunit *test)
+{
+	struct ksm_mm_slot *slot;
+
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, KSM_BLOCK_PAGES, OLD_BYTES);
+	begin_pass(test);
+	ksm_domain_lock(&ksm_domain);
+	slot = ksm_domain.slots.cursor;
+	KUNIT_EXPECT_EQ(test, ksm_domain_set_run(&ksm_domain, KSM_RUN_MERGE), 0);
+	KUNIT_EXPECT_EQ(test, ksm_domain_set_run(&ksm_domain, KSM_RUN_STOP), 0);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_domain.slots.cursor, slot);
+	ksm_domain_unlock(&ksm_domain);
+}
+
+static void only_a_held_page_with_a_twin_drains_the_cpus(struct kunit *test)
+{
+	struct page *held;
+
+	fill_page(test, 0, OLD_BYTES);
+	held = ksm_page_at(current->mm, page_address_of(test, 0));
+	KUNIT_ASSERT_NOT_NULL(test, held);
+	run_passes(1);
+	run_passes(1);
+	KUNIT_EXPECT_FALSE(test, ksm_domain.scanner.drained);
+	fill_page(test, 1, OLD_BYTES);
+	run_passes(2);
+	KUNIT_EXPECT_TRUE(test, ksm_domain.scanner.drained);
+	put_page(held);
+}
+
 static int pages_test_init(struct kunit *test)
 {
 	struct area *area = kunit_kzalloc(test, sizeof(*area), GFP_KERNEL);
@@ -886,6 +972,10 @@ static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(run_2_gets_further_although_it_is_interrupted),
 	KUNIT_CASE(a_page_that_is_not_offered_any_more_is_traced),
 	KUNIT_CASE(what_was_unmapped_is_forgotten_at_the_lowest_pace),
+	KUNIT_CASE(what_was_broken_while_its_ksm_page_was_locked_is_noticed),
+	KUNIT_CASE(a_pass_ends_although_ksmd_prunes_all_the_time),
+	KUNIT_CASE(a_pass_that_was_stopped_continues),
+	KUNIT_CASE(only_a_held_page_with_a_twin_drains_the_cpus),
 	{}
 };
 
