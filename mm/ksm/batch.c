@@ -138,7 +138,8 @@ void ksm_batch_ready(struct ksm_domain *d, unsigned long start, unsigned long en
 
 /*
  * A shared or quiet page needs nothing unless it is accessed, may have a twin, or is to be
- * looked at or read once more. The block is due when the first of its pages is to be read once more.
+ * looked at or read once more. The block is due when the first of its pages is to be read
+ * once more.
  */
 static bool entry_settles(struct ksm_scanner *s, struct ksm_block *block, u64 entry)
 {
