@@ -116,7 +116,7 @@ struct ksm_batch;
  * @zero_pages: value of the knob when the pass began
  * @filter: which checksums may have a twin
  * @batch: the pages that are being looked at
- * @scratch: room for the entries of a block; all zero while @batch has no open block
+ * @scratch: room for the entries of a block that is not open; all zero between uses
  */
 struct ksm_scanner {
 	unsigned long address;

@@ -36,6 +36,16 @@
 #define KSM_FLUSH_BURST		8
 
 /**
+ * ksm_scan_exit() - undo ksm_scan_init()
+ * @scanner: scanner that has not been used; its initialisation may have failed
+ */
+void __init ksm_scan_exit(struct ksm_scanner *scanner)
+{
+	kfree(scanner->batch);
+	kfree(scanner->scratch);
+}
+
+/**
  * ksm_scan_init() - make a scanner
  * @scanner: memory for it, all zeroes
  *
@@ -44,19 +54,11 @@
 int __init ksm_scan_init(struct ksm_scanner *scanner)
 {
 	scanner->batch = kzalloc(sizeof(*scanner->batch), GFP_KERNEL);
-	if (!scanner->batch)
-		return -ENOMEM;
-	scanner->scratch = scanner->batch->block.entry;
-	return 0;
-}
-
-/**
- * ksm_scan_exit() - undo ksm_scan_init()
- * @scanner: scanner that has not been used
- */
-void __init ksm_scan_exit(struct ksm_scanner *scanner)
-{
-	kfree(scanner->batch);
+	scanner->scratch = kcalloc(KSM_BLOCK_PAGES, sizeof(*scanner->scratch), GFP_KERNEL);
+	if (scanner->batch && scanner->scratch)
+		return 0;
+	ksm_scan_exit(scanner);
+	return -ENOMEM;
 }
 
 static void batch_begin(struct ksm_batch *b, struct ksm_mm_slot *slot,
