@@ -7,7 +7,7 @@ TOOLS := tools/testing/ksm
 FLAVOR ?= release
 MINUTES ?= 120
 export FLAVOR
-ifeq ($(filter $(FLAVOR),release debug kcsan stock),)
+ifneq ($(words $(FLAVOR)) $(words $(filter release debug kcsan stock,$(FLAVOR))),1 1)
 $(error FLAVOR is "$(FLAVOR)"; it can be release (ours, fast), debug (ours, full of checks), kcsan (ours, looking for data races) or stock (the base kernel as it is))
 endif
 
@@ -50,7 +50,7 @@ rebase: ## record a base kernel whose changes "graft" refused, once somebody has
 	base=$$($(TOOLS)/base) && $(TOOLS)/graft --record "$$base"
 
 deb: ## Debian packages for a real machine, in build/deb; "make deb CONFIG=FILE DEBUG_INFO=yes"
-	$(TOOLS)/deb $(if $(DEBUG_INFO),--debug-info) $(CONFIG)
+	$(TOOLS)/deb $(if $(DEBUG_INFO),--debug-info) $(if $(CONFIG),"$(CONFIG)")
 
 deb-test: ## build such packages, install them in a Debian, boot that
 	$(TOOLS)/tests/deb_test

@@ -101,9 +101,17 @@ kernel_of() {
 	printf '%s/arch/x86/boot/bzImage\n' "$(folder_of "$1")"
 }
 
+# check_folder: neither the kernel's makefiles nor those of our tools can build everywhere.
+check_folder() {
+	case $KSM_TOP in
+	*[[:space:]:]*) die "nothing can be built in $KSM_TOP: make takes a space or a colon in a path for the end of it. Move the clone." ;;
+	esac
+}
+
 # build_environment: for a build of the kernel. The same text for every builder and
 # folder, so that ccache finds what another clone built.
 build_environment() {
+	check_folder
 	export CCACHE_DIR=$KSM_CACHE/ccache CCACHE_BASEDIR=$KSM_TOP CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=8G
 	export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 1970'
 	export KBUILD_BUILD_USER=ksm KBUILD_BUILD_HOST=ksm KBUILD_BUILD_VERSION=1
