@@ -240,6 +240,8 @@ int cmd_record(int argc, char **argv)
 
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request);
 	status = ksm_lacks();
+	if (!status)
+		status = counts_hidden();
 	if (status)
 		return status;
 	if (request.file)

@@ -305,6 +305,8 @@ int cmd_status(int argc, char **argv)
 
 	argp_parse(&argp, argc, argv, 0, NULL, &seconds);
 	lacks = ksm_lacks();
+	if (!lacks)
+		lacks = counts_hidden();
 	if (lacks)
 		return lacks;
 	read_state(&state, seconds);

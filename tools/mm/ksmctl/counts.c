@@ -2,6 +2,7 @@
 /*
  * All counters at one moment.
  */
+#include <errno.h>
 #include <unistd.h>
 
 #include "ksmctl.h"
@@ -34,6 +35,20 @@ void counts_read(struct counts *counts)
 		counts->value[i] = 0;
 		counts->known[i] = !ksm_number(count_name(i), &counts->value[i]);
 	}
+}
+
+/* An administrator may have hidden them. Without them, 0 would be a wrong answer. */
+enum status counts_hidden(void)
+{
+	s64 value;
+	int i;
+
+	for (i = 0; i < NR_COUNTS; i++) {
+		if (ksm_number(count_name(i), &value) == -EACCES)
+			return fail(DENIED, "%s cannot be read: it needs " NEED_KNOBS,
+				    count_name(i));
+	}
+	return DONE;
 }
 
 static s64 gross(const struct counts *counts)

@@ -433,6 +433,13 @@ const char *count_name(enum count count);
 void counts_read(struct counts *counts);
 
 /**
+ * counts_hidden() - may a counter that is there not be read?
+ *
+ * Return: DONE if all can be read, else DENIED after a message that names one.
+ */
+enum status counts_hidden(void);
+
+/**
  * counts_saved() - bytes that merging saves, before its own cost
  * @counts: as read
  */
