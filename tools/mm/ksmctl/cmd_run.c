@@ -73,7 +73,7 @@ static void report(const struct request *request)
 
 	if (!request->quiet && !options.json && !ksm_number("run", &run) &&
 	    (run & RUN_MASK) != RUN_MERGE)
-		say("KSM is off, so that nothing is merged until: ksmctl on");
+		say("KSM is off; to start merging: ksmctl on");
 	if (!options.json)
 		return;
 	object = json_object_new_object();
