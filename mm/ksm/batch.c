@@ -138,36 +138,25 @@ void ksm_batch_ready(struct ksm_domain *d, unsigned long start, unsigned long en
 
 /*
  * A shared or quiet page needs nothing unless it is accessed, may have a twin, or is to be
- * looked at or read once more. The block is due when the first of its pages is to be read
- * once more.
+ * looked at or read once more.
  */
-static bool entry_settles(struct ksm_scanner *s, struct ksm_block *block, u64 entry)
+static bool entry_settles(u64 entry)
 {
 	struct ksm_rmap_item *item = ksm_entry_item(entry);
-	u8 due;
 
 	if (item)
 		return item->state == KSM_ITEM_STABLE && !item->again;
-	if (!(entry & KSM_ENTRY_QUIET))
-		return false;
-	if (entry & KSM_ENTRY_UNFLUSHED) {
-		due = s->passes - ksm_entry_age(s, entry) + KSM_MAX_REST;
-		if (!block->unflushed || (s8)(due - block->due) < 0)
-			block->due = due;
-		block->unflushed = true;
-	}
-	return true;
+	return (entry & KSM_ENTRY_QUIET) && !(entry & KSM_ENTRY_UNFLUSHED);
 }
 
-static void settle(struct ksm_scanner *s, struct ksm_block *block)
+static bool entries_settle(const struct ksm_block *block)
 {
-	bool settled = !s->batch->block.dropped;
 	unsigned int i;
 
-	block->unflushed = false;
 	for (i = 0; i < block->nr; i++)
-		settled &= entry_settles(s, block, block->entry[i]);
-	block->settled = settled;
+		if (!entry_settles(block->entry[i]))
+			return false;
+	return true;
 }
 
 /**
@@ -184,7 +173,7 @@ void ksm_batch_close(struct ksm_scanner *s)
 		bitmap_or(open->found, open->found, ksm_block_present(block, b->step.bitmap),
 			  KSM_BLOCK_PAGES);
 		ksm_block_pack(&b->slot->blocks, block, open->found, open->entry);
-		settle(s, block);
+		block->settled = !open->dropped && entries_settle(block);
 		ksm_block_tidy(&b->slot->blocks, open->base);
 	} else {
 		memset(open->entry, 0, sizeof(open->entry));

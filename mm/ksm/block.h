@@ -33,8 +33,6 @@ struct ksm_rmap_item;
  * @place: which page has the entry, if there is room for only one
  * @order: there is room for 1 << @order entries
  * @noted: generation of the filter that has noted their checksums
- * @due: pass, modulo 256, in which the first of the pages is to be read once more
- * @unflushed: some pages are to be read once more: see KSM_ENTRY_UNFLUSHED
  * @settled: all pages are shared or quiet: they need nothing unless they are accessed
  * @entry: array of the entries; points to @one if there is room for only one
  * @one: the entry, if there is room for only one
@@ -45,9 +43,7 @@ struct ksm_block {
 	u16 place;
 	u8 order;
 	u8 noted;
-	u8 due;
-	bool unflushed : 1;
-	bool settled : 1;
+	bool settled;
 	u64 *entry;
 	union {
 		u64 one;

@@ -446,16 +446,17 @@ static enum verdict join_later(struct ksm_domain *d, struct ksm_candidate *c,
 /*
  * A per-CPU batch has a reference to each page that it adds to the LRU, or moves between
  * two lists of it; no flag shows the latter. The batches are drained once in a pass, for
- * the first page that is held. A page that was held before does not count, since
- * something else holds it.
+ * the first page that is held. A page whose merge has failed before does not count, since
+ * something else holds it; the tries of a quiet page were reads.
  */
 static bool is_held(struct ksm_domain *d, const struct ksm_candidate *c)
 {
+	bool failed_before = c->tries > 1 && !(*entry_of(d, c) & KSM_ENTRY_QUIET);
 	struct ksm_scanner *s = &d->scanner;
 
 	if (!ksm_folio_held(page_folio(c->page)))
 		return false;
-	if (s->drained || c->tries > 1)
+	if (s->drained || failed_before)
 		return true;
 	lru_add_drain_all();
 	s->drained = true;

@@ -360,7 +360,6 @@ static bool is_at_rest(const struct ksm_scanner *s, const struct ksm_block *bloc
 	const struct ksm_filter *filter = &s->filter;
 
 	return block->settled &&
-	       !(block->unflushed && (s8)(s->passes - block->due) >= 0) &&
 	       (!ksm_filter_has_twins(filter) || !has_twin(filter, block));
 }
 
