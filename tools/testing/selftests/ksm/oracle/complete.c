@@ -15,12 +15,11 @@
 
 #include "oracle.h"
 
-/*
- * So many of 100 offered pages can be merged at least, or the look is worth nothing. On a
- * slow machine a round has few steps, and the last of them may have swapped most pages out.
- */
-#define MIN_SHARE		10
+/* So many of 100 offered pages can be merged at least, or the look is worth nothing. */
+#define MIN_SHARE		40
 #define MAX_TOLD		8
+/* What is swapped out after that does not fit into memory. */
+#define MAX_BRING_INS		4
 #define WHOLE_PASS_PAGES	1000000
 
 /*
@@ -52,6 +51,7 @@ static struct finding early, late;
 static long max_sharing;
 static __u64 zero_content;
 static bool zero_merges;
+static bool memory_is_short;
 static int error = -EOPNOTSUPP;
 
 /* Some kernels take every anonymous page for a KSM page. */
@@ -144,14 +144,39 @@ static void judge_all(struct finding *f)
 	f->strayed -= f->strayed < f->dups ? f->strayed : f->dups;
 }
 
-static int look_at_all(struct finding *f)
+typedef int (*look_fn)(struct look *look, pid_t pid);
+
+static int see_workers(struct look *look, look_fn see)
 {
 	unsigned int i;
 	int err = 0;
 
 	for (i = 0; !err && i < opt.workers; i++)
 		if (shared->workers[i].is_still)
-			err = look_at(&f->look, shared->workers[i].pid);
+			err = see(look, shared->workers[i].pid);
+	return err;
+}
+
+/* A page that is swapped out cannot be merged, and after a round most may be. */
+static int bring_in(void)
+{
+	struct look look = { .brought = 1 };
+	int err = 0, i;
+
+	for (i = 0; !err && look.brought && i < MAX_BRING_INS; i++) {
+		look.brought = 0;
+		err = see_workers(&look, look_bring_in);
+		if (look.brought)
+			say("%zu pages were swapped out, and are read", look.brought);
+	}
+	memory_is_short = look.brought;
+	return err;
+}
+
+static int look_at_all(struct finding *f)
+{
+	int err = see_workers(&f->look, look_at), i;
+
 	f->offered = f->look.nr + f->look.zero_pages;
 	for (i = 0; i < NR_BARS; i++)
 		f->barred += f->look.barred[i];
@@ -216,7 +241,7 @@ void complete_find(void)
 {
 	if (!kernel_can_tell())
 		return;
-	error = begin() ?: find(&early, KSM_COMPLETE_PASSES);
+	error = begin() ?: bring_in() ?: find(&early, KSM_COMPLETE_PASSES);
 	say_finding(&early);
 	if (!error && !is_complete(&early)) {
 		error = find(&late, KSM_TURN_PASSES + KSM_COMPLETE_PASSES);
@@ -230,9 +255,10 @@ int complete_result(void)
 
 	if (error)
 		return error;
-	if (f->barred * 100 > f->offered * (100 - MIN_SHARE)) {
-		say("too much is left out");
+	if (!is_complete(f))
 		return 1;
-	}
-	return !is_complete(f);
+	if (f->barred * 100 <= f->offered * (100 - MIN_SHARE))
+		return 0;
+	say("too much is left out%s", memory_is_short ? ", as it does not fit into memory" : "");
+	return memory_is_short ? -ENOSPC : 1;
 }

@@ -26,9 +26,16 @@
 #define ENTRIES			512
 #define MAX_PAGE_SIZE		65536
 
-/* What is known of the process that is looked at, and where more of it is told. */
+struct subject;
+typedef int (*page_fn)(const struct subject *s, uintptr_t address, __u64 entry);
+
+/*
+ * The process that is looked at, what is done with each page of it that has an entry, and
+ * where more is told about them.
+ */
 struct subject {
 	struct look *look;
+	page_fn page;
 	pid_t pid;
 	bool by_node;
 	int maps;
@@ -104,9 +111,17 @@ static int node_of(const struct subject *s, uintptr_t address)
 	return node;
 }
 
-static int note(const struct subject *s, uintptr_t address, __u64 frame, __u64 flags)
+/* Returns the bytes until the next call, or NULL. Also what the process itself may not read. */
+static const void *read_page(const struct subject *s, uintptr_t address)
 {
 	static __u64 page[MAX_PAGE_SIZE / sizeof(__u64)];
+
+	return pread(s->mem, page, page_size(), address) == (ssize_t)page_size() ? page : NULL;
+}
+
+static int note(const struct subject *s, uintptr_t address, __u64 frame, __u64 flags)
+{
+	const void *page = read_page(s, address);
 	struct sight sight = {
 		.frame = frame,
 		.shared = word_of(s->counts, frame),
@@ -116,7 +131,7 @@ static int note(const struct subject *s, uintptr_t address, __u64 frame, __u64 f
 		.ksm = flags & KPF_KSM,
 	};
 
-	if (pread(s->mem, page, page_size(), address) != (ssize_t)page_size()) {
+	if (!page) {
 		s->look->barred[BAR_OTHER]++;
 		return 0;
 	}
@@ -129,8 +144,6 @@ static int look_at_page(const struct subject *s, uintptr_t address, __u64 entry)
 	__u64 frame = entry & PM_FRAME, flags = 0;
 	enum bar bar;
 
-	if (!(entry & (PM_PRESENT | PM_SWAP)))
-		return 0;
 	if (entry & PM_PRESENT)
 		flags = word_of(s->flags, frame);
 	if (flags & KPF_ZERO_PAGE) {
@@ -141,6 +154,15 @@ static int look_at_page(const struct subject *s, uintptr_t address, __u64 entry)
 	if (bar == NR_BARS)
 		return note(s, address, frame, flags);
 	s->look->barred[bar]++;
+	return 0;
+}
+
+static int bring_in_page(const struct subject *s, uintptr_t address, __u64 entry)
+{
+	if (entry & PM_SWAP) {
+		read_page(s, address);
+		s->look->brought++;
+	}
 	return 0;
 }
 
@@ -158,7 +180,8 @@ static int look_at_range(const struct subject *s, uintptr_t start, uintptr_t end
 			  start / page_size() * sizeof(*entry)) < (ssize_t)(nr * sizeof(*entry)))
 			return -EIO;
 		for (i = 0; !err && i < nr; i++)
-			err = look_at_page(s, start + i * page_size(), entry[i]);
+			if (entry[i] & (PM_PRESENT | PM_SWAP))
+				err = s->page(s, start + i * page_size(), entry[i]);
 		start += nr * page_size();
 	}
 	return err;
@@ -190,10 +213,11 @@ static int open_of(pid_t pid, const char *name)
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-int look_at(struct look *look, pid_t pid)
+static int go_through(struct look *look, pid_t pid, page_fn page)
 {
 	struct subject s = {
 		.look = look,
+		.page = page,
 		.pid = pid,
 		.by_node = ksm_get("merge_across_nodes") == 0,
 		.maps = open_of(pid, "pagemap"),
@@ -215,4 +239,14 @@ int look_at(struct look *look, pid_t pid)
 	close(s.flags);
 	close(s.counts);
 	return err;
+}
+
+int look_at(struct look *look, pid_t pid)
+{
+	return go_through(look, pid, look_at_page);
+}
+
+int look_bring_in(struct look *look, pid_t pid)
+{
+	return go_through(look, pid, bring_in_page);
 }

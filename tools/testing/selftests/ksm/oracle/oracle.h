@@ -655,6 +655,7 @@ struct sight {
  * @sights:     pages that are, or can be, KSM pages
  * @zero_pages: how often the zero page is mapped
  * @barred:     how many pages can be neither, and why
+ * @brought:    how many pages were swapped out
  */
 struct look {
 	struct sight *sights;
@@ -662,6 +663,7 @@ struct look {
 	size_t room;
 	size_t zero_pages;
 	size_t barred[NR_BARS];
+	size_t brought;
 };
 
 /**
@@ -678,6 +680,16 @@ void look_begin(struct look *look);
  * None is changed by that, or brought in.
  */
 int look_at(struct look *look, pid_t pid);
+
+/**
+ * look_bring_in() - swap in all pages that a process offers
+ * @look: counts those that were swapped out
+ * @pid: the process, which is stopped
+ *
+ * Each of them is read, and so is accessed. If memory is short, others are swapped out for
+ * them.
+ */
+int look_bring_in(struct look *look, pid_t pid);
 
 /**
  * look_end() - free what was noted
@@ -704,8 +716,9 @@ void complete_find(void);
  * complete_result() - what complete_find() has come to
  *
  * Return: 0; 1 if something was missed, even though it had its turn, or if little was
- * there to be seen; -EOPNOTSUPP if this kernel does not tell; another errno if it could
- * not be found out.
+ * there to be seen; -EOPNOTSUPP if this kernel does not tell; -ENOSPC if nothing was
+ * missed, but little was there to be seen, as memory is too short to bring all of it in;
+ * another errno if it could not be found out.
  */
 int complete_result(void);
 
