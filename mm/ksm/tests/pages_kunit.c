@@ -709,14 +709,20 @@ static int withdraw_all_pages(struct kunit *test)
 			  MADV_UNMERGEABLE);
 }
 
+/* If the walk came to the next page table, it would unmerge the pages that it finds there. */
 static void a_deadly_signal_ends_the_withdrawal_of_unshared_memory(struct kunit *test)
 {
-	fill_page(test, 0, OLD_BYTES);
-	fill_page(test, KSM_BLOCK_PAGES, NEW_BYTES);
+	fill_page(test, 0, NEW_BYTES);
+	fill_page(test, KSM_BLOCK_PAGES, OLD_BYTES);
+	fill_page(test, KSM_BLOCK_PAGES + 1, OLD_BYTES);
+	run_passes(2);
+	expect_shared(test, 1, 1);
 	let_signal_pend(SIGKILL);
 	KUNIT_EXPECT_EQ(test, withdraw_all_pages(test), -ERESTARTSYS);
 	flush_signals(current);
 	KUNIT_EXPECT_TRUE(test, is_offered(test, 0));
+	KUNIT_EXPECT_TRUE(test, is_shared(test, KSM_BLOCK_PAGES));
+	KUNIT_EXPECT_TRUE(test, is_shared(test, KSM_BLOCK_PAGES + 1));
 }
 
 static void another_signal_does_not_end_the_withdrawal_of_memory(struct kunit *test)
