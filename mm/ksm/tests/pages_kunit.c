@@ -15,6 +15,7 @@
 #include <linux/prandom.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/swap.h>
 #include <linux/uaccess.h>
 
 #include <trace/events/ksm.h>
@@ -646,6 +647,70 @@ static void what_rested_finds_a_twin_that_came_meanwhile(struct kunit *test)
 	expect_shared(test, 1, 2);
 }
 
+/* The last turn has just ended; the next one begins after KSM_TURN_PASSES passes. */
+static void begin_turn(void)
+{
+	ksm_domain_lock(&ksm_domain);
+	ksm_domain.scanner.turn = 0;
+	ksm_domain_unlock(&ksm_domain);
+}
+
+static struct ksm_rmap_item *no_item(void)
+{
+	return NULL;
+}
+
+/*
+ * Both pages of a pair are broken, and should rest, but there is no memory to note it. Each
+ * is looked up again, and must expect the other.
+ */
+static void pages_that_cannot_rest_find_each_other(struct kunit *test)
+{
+	begin_turn();
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	/* In the end the filter has no mark of them. */
+	run_passes(4);
+	expect_shared(test, 1, 1);
+	fill_page(test, 0, OLD_BYTES);
+	fill_page(test, 1, OLD_BYTES);
+	kunit_activate_static_stub(test, ksm_item_alloc, no_item);
+	run_passes(1);
+	expect_shared(test, 0, 0);
+	kunit_deactivate_static_stub(test, ksm_item_alloc);
+	run_passes(4);
+	expect_shared(test, 1, 1);
+}
+
+/* As if the filter had been without memory. */
+static void let_filter_forget(void)
+{
+	struct ksm_set *seen = &ksm_domain.scanner.filter.seen;
+
+	ksm_domain_lock(&ksm_domain);
+	memset(seen->word, 0, seen->nr_words * sizeof(*seen->word));
+	seen->nr = 0;
+	ksm_domain_unlock(&ksm_domain);
+}
+
+/*
+ * Both are quiet, so that neither is in a tree when the other is looked up at its turn.
+ * Nothing holds them.
+ */
+static void twins_that_the_filter_has_missed_meet_at_the_turn(struct kunit *test)
+{
+	begin_turn();
+	fill_page(test, 0, OLD_BYTES);
+	run_passes(2);
+	let_filter_forget();
+	fill_page(test, 1, OLD_BYTES);
+	lru_add_drain_all();
+	run_passes(4 + KSM_MAX_REST);
+	expect_shared(test, 0, 0);
+	run_passes(KSM_TURN_PASSES + 4);
+	expect_shared(test, 1, 1);
+}
+
 static void whatever_happened_equal_pages_are_merged_in_the_end(struct kunit *test)
 {
 	struct page *holds[HOLDS] = { };
@@ -972,6 +1037,8 @@ static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(what_writes_now_and_then_break_rests_longer_too),
 	KUNIT_CASE(what_a_write_changes_does_not_rest),
 	KUNIT_CASE(what_rested_finds_a_twin_that_came_meanwhile),
+	KUNIT_CASE(pages_that_cannot_rest_find_each_other),
+	KUNIT_CASE(twins_that_the_filter_has_missed_meet_at_the_turn),
 	KUNIT_CASE(whatever_happened_equal_pages_are_merged_in_the_end),
 	KUNIT_CASE(a_deadly_signal_ends_the_withdrawal_of_unshared_memory),
 	KUNIT_CASE(another_signal_does_not_end_the_withdrawal_of_memory),
