@@ -13,6 +13,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/prandom.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
@@ -966,6 +967,24 @@ static void only_a_held_page_with_a_twin_drains_the_cpus(struct kunit *test)
 	put_page(held);
 }
 
+/* With a reference of ksmd's, the end of the last process frees no page table. */
+static void a_walk_has_a_reference_to_the_users_of_an_mm(struct kunit *test)
+{
+	struct mm_struct *mm = mm_alloc();
+	struct ksm_hold hold;
+
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	mmgrab(mm);
+	if (ksm_hold_mm(&hold, mm)) {
+		KUNIT_EXPECT_EQ(test, atomic_read(&mm->mm_users), 2);
+		ksm_hold_release(&hold);
+	}
+	KUNIT_EXPECT_EQ(test, atomic_read(&mm->mm_users), 1);
+	mmput(mm);
+	KUNIT_EXPECT_FALSE(test, ksm_hold_mm(&hold, mm));
+	mmdrop(mm);
+}
+
 static int pages_test_init(struct kunit *test)
 {
 	struct area *area = kunit_kzalloc(test, sizeof(*area), GFP_KERNEL);
@@ -1049,6 +1068,7 @@ static struct kunit_case pages_test_cases[] = {
 	KUNIT_CASE(a_pass_ends_although_ksmd_prunes_all_the_time),
 	KUNIT_CASE(a_pass_that_was_stopped_continues),
 	KUNIT_CASE(only_a_held_page_with_a_twin_drains_the_cpus),
+	KUNIT_CASE(a_walk_has_a_reference_to_the_users_of_an_mm),
 	{}
 };
 
