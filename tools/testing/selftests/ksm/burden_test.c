@@ -112,19 +112,15 @@ KSM_TEST(what_is_kept_for_relatives_is_freed_when_they_go)
 /* Offered memory, in pieces, of each of which one page is read; and all is discarded. */
 static char *map_emptied(size_t pieces, size_t size, int advice)
 {
-	char *mem = mmap(NULL, (pieces + 1) * size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	char *start = (char *)(((uintptr_t)mem + size - 1) & ~(size - 1));
-	size_t i;
+	char *mem = map_aligned(pieces * size, size, PROT_READ | PROT_WRITE);
 
-	if (mem == MAP_FAILED || madvise(mem, (pieces + 1) * size, advice) ||
-	    madvise(mem, (pieces + 1) * size, MADV_MERGEABLE))
-		return MAP_FAILED;
-	for (i = 0; i < pieces; i++)
-		__atomic_load_n(start + i * size, __ATOMIC_RELAXED);
+	if (!mem || madvise(mem, pieces * size, advice) ||
+	    madvise(mem, pieces * size, MADV_MERGEABLE))
+		return NULL;
+	read_steps(mem, pieces * size, size);
 	/* Without a page that was written, nothing can be merged. */
-	*start = 1;
-	return madvise(mem, (pieces + 1) * size, MADV_DONTNEED) ? MAP_FAILED : mem;
+	*mem = 1;
+	return madvise(mem, pieces * size, MADV_DONTNEED) ? NULL : mem;
 }
 
 static bool has_tables(size_t nr)
@@ -132,34 +128,30 @@ static bool has_tables(size_t nr)
 	return proc_status(getpid(), "VmPTE") >= (long)(nr * page_size() / 1024);
 }
 
-KSM_TEST(empty_page_tables_count_as_work)
+/* They do until they are gone. */
+static void expect_tables_to_count(struct __test_metadata *_metadata, size_t size, int advice)
 {
-	size_t size = page_size() * (page_size() / sizeof(__u64));
-	char *mem = map_emptied(TABLES, size, MADV_NOHUGEPAGE);
+	char *mem = map_emptied(TABLES, size, advice);
 
-	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_NE(NULL, mem);
 	if (!has_tables(TABLES))
 		SKIP(return, "this kernel frees empty page tables");
 	ASSERT_EQ(0, ksm_passes(1));
 	EXPECT_EQ(0, ksm_pass_fits(PAGES_FOR_TABLES));
-	ASSERT_EQ(0, munmap(mem, (TABLES + 1) * size));
+	ASSERT_EQ(0, munmap(mem, TABLES * size));
 	ASSERT_EQ(0, ksm_passes(1));
 	EXPECT_EQ(1, ksm_pass_fits(PAGES_FOR_TABLES));
+}
+
+KSM_TEST(empty_page_tables_count_as_work)
+{
+	expect_tables_to_count(_metadata, table_size(), MADV_NOHUGEPAGE);
 }
 
 /* A huge page needs no page table; where it was, the table above has an empty entry. */
 KSM_TEST(empty_upper_page_tables_count_as_work)
 {
-	char *mem = map_emptied(TABLES, UPPER_SIZE, MADV_HUGEPAGE);
-
-	ASSERT_NE(MAP_FAILED, mem);
-	if (!has_tables(TABLES))
-		SKIP(return, "this kernel frees empty page tables");
-	ASSERT_EQ(0, ksm_passes(1));
-	EXPECT_EQ(0, ksm_pass_fits(PAGES_FOR_TABLES));
-	ASSERT_EQ(0, munmap(mem, (TABLES + 1) * UPPER_SIZE));
-	ASSERT_EQ(0, ksm_passes(1));
-	EXPECT_EQ(1, ksm_pass_fits(PAGES_FOR_TABLES));
+	expect_tables_to_count(_metadata, UPPER_SIZE, MADV_HUGEPAGE);
 }
 
 KSM_TEST(what_is_known_of_the_dead_counts_as_work)

@@ -164,10 +164,8 @@ static int start_family(struct child *parent, struct area *a)
 
 FIXTURE_SETUP(family)
 {
-	if (geteuid() || !ksm_has("run"))
-		SKIP(return, "needs root and a kernel with KSM");
-	ASSERT_EQ(0, ksm_snapshot(&self->before));
-	ASSERT_EQ(0, ksm_begin());
+	if (!ksm_test_begins(_metadata, &self->before))
+		return;
 	ASSERT_EQ(0, start_family(&self->parent, &self->a));
 }
 

@@ -192,10 +192,8 @@ FIXTURE_VARIANT_ADD(held, direct_io)
 
 FIXTURE_SETUP(held)
 {
-	if (geteuid() || !ksm_has("run"))
-		SKIP(return, "needs root and a kernel with KSM");
-	ASSERT_EQ(0, ksm_snapshot(&self->before));
-	ASSERT_EQ(0, ksm_begin());
+	if (!ksm_test_begins(_metadata, &self->before))
+		return;
 	ASSERT_EQ(0, area_map(&self->a, PAGES));
 	ASSERT_EQ(0, area_map(&self->twin, PAGES));
 	area_fill(&self->a, KEY + 100);

@@ -19,6 +19,7 @@
 #define TABLES		2048
 /* VMAs of one page each, for every other page. */
 #define PIECES		512
+#define HUGE		(2UL << 20)
 
 FIXTURE(kill)
 {
@@ -67,14 +68,13 @@ static long offer_pieces(long unused1, long unused2)
 
 static long offer_huge(long unused1, long unused2)
 {
-	size_t size = 2UL << 20, length = PAGES * page_size() + size;
-	char *mem = mmap(NULL, length, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t length = PAGES * page_size();
+	char *mem = map_aligned(length, HUGE, PROT_READ | PROT_WRITE);
 	struct area *a = child_area();
 
-	if (mem == MAP_FAILED || madvise(mem, length, MADV_HUGEPAGE))
+	if (!mem || madvise(mem, length, MADV_HUGEPAGE))
 		return -errno;
-	a->mem = (unsigned char *)(((uintptr_t)mem + size - 1) & ~(size - 1));
+	a->mem = (unsigned char *)mem;
 	a->pages = PAGES;
 	fill(a);
 	return area_advise(a, MADV_MERGEABLE);
@@ -83,19 +83,17 @@ static long offer_huge(long unused1, long unused2)
 /* Through empty page tables ksmd goes with few stops; some have pages in between. */
 static long offer_wide(long unused1, long unused2)
 {
-	size_t size = page_size() * (page_size() / sizeof(__u64)), i;
-	char *mem = mmap(NULL, TABLES * size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t length = TABLES * table_size(), i;
+	char *mem = map_aligned(length, table_size(), PROT_READ | PROT_WRITE);
 
-	if (mem == MAP_FAILED || madvise(mem, TABLES * size, MADV_NOHUGEPAGE))
+	if (!mem || madvise(mem, length, MADV_NOHUGEPAGE))
 		return -errno;
-	for (i = 0; i < TABLES; i++)
-		__atomic_load_n(mem + i * size, __ATOMIC_RELAXED);
-	if (madvise(mem, TABLES * size, MADV_DONTNEED))
+	read_steps(mem, length, table_size());
+	if (madvise(mem, length, MADV_DONTNEED))
 		return -errno;
 	for (i = 0; i < TABLES; i += TABLES / 8)
-		page_fill(mem + i * size, KEY + i);
-	return madvise(mem, TABLES * size, MADV_MERGEABLE) ? -errno : 0;
+		page_fill(mem + i * table_size(), KEY + i);
+	return madvise(mem, length, MADV_MERGEABLE) ? -errno : 0;
 }
 
 FIXTURE_VARIANT_ADD(kill, one_mapping)
@@ -123,12 +121,6 @@ FIXTURE_VARIANT_ADD(kill, relatives)
 	.prepare = offer_plain,
 	.relatives = MAX_RELATIVES,
 };
-
-static long all_pages(void)
-{
-	return ksm_get("pages_shared") + ksm_get("pages_sharing") +
-	       ksm_get("pages_unshared") + ksm_get("pages_volatile");
-}
 
 /* Half of its pages are equal, and the others are those of who will be killed. */
 static long offer_survivor(long unused1, long unused2)
@@ -187,16 +179,14 @@ static int merge_with_one(child_fn prepare)
 
 FIXTURE_SETUP(kill)
 {
-	if (geteuid() || !ksm_has("run"))
-		SKIP(return, "needs root and a kernel with KSM");
-	ASSERT_EQ(0, ksm_snapshot(&self->before));
-	ASSERT_EQ(0, ksm_begin());
+	if (!ksm_test_begins(_metadata, &self->before))
+		return;
 	ASSERT_EQ(0, child_start(&self->survivor));
 	ASSERT_EQ(0, child_call(&self->survivor, offer_survivor, 0, 0));
 	ASSERT_EQ(0, merge_with_one(variant->prepare));
 	self->shared = ksm_get("pages_shared");
 	self->sharing = ksm_get("pages_sharing");
-	self->all = all_pages();
+	self->all = ksm_leftovers();
 	self->objects = ksm_slab_objects();
 	ASSERT_EQ(SURVIVOR_PAGES, self->all);
 	self->merged = child_call(&self->survivor, child_merged, 0, 0);
@@ -226,7 +216,7 @@ TEST_F_TIMEOUT(kill, nothing_is_left_and_nobody_else_is_harmed, KSM_TEST_TIMEOUT
 
 	EXPECT_EQ(self->shared, ksm_get("pages_shared"));
 	EXPECT_EQ(self->sharing, ksm_get("pages_sharing"));
-	EXPECT_EQ(self->all, all_pages());
+	EXPECT_EQ(self->all, ksm_leftovers());
 	EXPECT_EQ(self->merged, child_call(&self->survivor, child_merged, 0, 0));
 	EXPECT_GE(self->objects, ksm_slab_objects());
 	EXPECT_EQ(0, child_call(&self->survivor, child_damage, 0, 0));

@@ -86,6 +86,27 @@ int area_map(struct area *a, size_t pages)
 	return map_copy(a);
 }
 
+size_t table_size(void)
+{
+	return page_size() * (page_size() / sizeof(__u64));
+}
+
+char *map_aligned(size_t size, size_t align, int prot)
+{
+	char *mem = mmap(NULL, size + align, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			 -1, 0);
+
+	return mem == MAP_FAILED ? NULL : (char *)(((uintptr_t)mem + align - 1) & ~(align - 1));
+}
+
+void read_steps(const char *mem, size_t size, size_t step)
+{
+	size_t i;
+
+	for (i = 0; i < size; i += step)
+		__atomic_load_n(mem + i, __ATOMIC_RELAXED);
+}
+
 void *area_page(const struct area *a, size_t index)
 {
 	return a->mem + index * page_size();

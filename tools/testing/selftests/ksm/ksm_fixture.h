@@ -20,6 +20,16 @@
 
 #define KSM_TEST(name)		TEST_F_TIMEOUT(ksm, name, KSM_TEST_TIMEOUT)
 
+/* What each fixture begins with. Returns false if the test is to be skipped. */
+static inline bool ksm_test_begins(struct __test_metadata *_metadata, struct ksm_snapshot *before)
+{
+	if (geteuid() || !ksm_has("run"))
+		SKIP(return false, "needs root and a kernel with KSM");
+	ASSERT_EQ(0, ksm_snapshot(before));
+	ASSERT_EQ(0, ksm_begin());
+	return true;
+}
+
 FIXTURE(ksm)
 {
 	struct ksm_snapshot before;
@@ -28,10 +38,8 @@ FIXTURE(ksm)
 
 FIXTURE_SETUP(ksm)
 {
-	if (geteuid() || !ksm_has("run"))
-		SKIP(return, "needs root and a kernel with KSM");
-	ASSERT_EQ(0, ksm_snapshot(&self->before));
-	ASSERT_EQ(0, ksm_begin());
+	if (!ksm_test_begins(_metadata, &self->before))
+		return;
 	self->anchor = mmap(NULL, page_size(), PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->anchor);

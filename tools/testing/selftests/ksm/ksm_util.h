@@ -325,6 +325,31 @@ long area_merged(const struct area *a);
  */
 size_t area_swapped(const struct area *a);
 
+/* Page tables */
+
+/**
+ * table_size() - how many bytes a page table spans
+ */
+size_t table_size(void);
+
+/**
+ * map_aligned() - map anonymous memory that begins at a multiple of a size
+ * @size: how many bytes; nothing is reserved for them
+ * @align: that size, a power of two; up to so many bytes more are mapped beside
+ * @prot: PROT_something
+ *
+ * Return: the memory, or NULL.
+ */
+char *map_aligned(size_t size, size_t align, int prot);
+
+/**
+ * read_steps() - read one byte in each step, which takes a page table but no page
+ * @mem: memory that nobody has written to
+ * @size: how many bytes it has
+ * @step: how far it is from one byte to the next
+ */
+void read_steps(const char *mem, size_t size, size_t step);
+
 /* NUMA nodes */
 
 /**

@@ -423,10 +423,8 @@ FIXTURE_VARIANT_ADD(unsuitable, private_file)
 
 FIXTURE_SETUP(unsuitable)
 {
-	if (geteuid() || !ksm_has("run"))
-		SKIP(return, "needs root and a kernel with KSM");
-	ASSERT_EQ(0, ksm_snapshot(&self->before));
-	ASSERT_EQ(0, ksm_begin());
+	if (!ksm_test_begins(_metadata, &self->before))
+		return;
 	ASSERT_EQ(0, area_map(&self->twin, 2));
 	area_fill_same(&self->twin, KEY);
 	ASSERT_EQ(0, area_advise(&self->twin, MADV_MERGEABLE));

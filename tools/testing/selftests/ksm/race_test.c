@@ -266,10 +266,8 @@ FIXTURE_SETUP(race)
 {
 	struct area anchor = { 0 };
 
-	if (geteuid() || !ksm_has("run"))
-		SKIP(return, "needs root and a kernel with KSM");
-	ASSERT_EQ(0, ksm_snapshot(&self->before));
-	ASSERT_EQ(0, ksm_begin());
+	if (!ksm_test_begins(_metadata, &self->before))
+		return;
 	ASSERT_EQ(0, child_start(&self->c));
 	ASSERT_EQ(0, child_start(&self->twin));
 	ASSERT_EQ(0, area_map(&anchor, 1));

@@ -112,34 +112,18 @@ FIXTURE_VARIANT_ADD(signals, mremap)
 	.way = { offer_range, move_range, 10 },
 };
 
-static size_t table_size(void)
-{
-	return page_size() * (page_size() / sizeof(__u64));
-}
-
-static char *map_wide_range(int prot)
-{
-	char *mem = mmap(NULL, wide.all + table_size(), prot,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	/* So that page tables are moved as they are. */
-	return mem == MAP_FAILED ? NULL :
-	       (char *)(((uintptr_t)mem + table_size() - 1) & ~(table_size() - 1));
-}
-
-/* In the child. */
+/* In the child. Aligned, so that page tables are moved as they are. */
 static long map_wide(long unused1, long unused2)
 {
 	size_t i;
 
 	wide.before = TABLES * table_size();
 	wide.all = wide.before + PAGES * page_size();
-	wide.mem = map_wide_range(PROT_READ | PROT_WRITE);
-	wide.other = map_wide_range(PROT_NONE);
+	wide.mem = map_aligned(wide.all, table_size(), PROT_READ | PROT_WRITE);
+	wide.other = map_aligned(wide.all, table_size(), PROT_NONE);
 	if (!wide.mem || !wide.other || madvise(wide.mem, wide.all, MADV_NOHUGEPAGE))
 		return -errno;
-	for (i = 0; i < wide.before; i += table_size())
-		__atomic_load_n(wide.mem + i, __ATOMIC_RELAXED);
+	read_steps(wide.mem, wide.before, table_size());
 	for (i = wide.before; i < wide.all; i += page_size())
 		page_fill(wide.mem + i, KEY);
 	return 0;
@@ -164,10 +148,8 @@ static long wide_merged(long unused1, long unused2)
 
 FIXTURE_SETUP(signals)
 {
-	if (geteuid() || !ksm_has("run"))
-		SKIP(return, "needs root and a kernel with KSM");
-	ASSERT_EQ(0, ksm_snapshot(&self->before));
-	ASSERT_EQ(0, ksm_begin());
+	if (!ksm_test_begins(_metadata, &self->before))
+		return;
 	ASSERT_EQ(0, child_start(&self->c));
 	ASSERT_EQ(0, child_call(&self->c, map_wide, 0, 0));
 }

@@ -372,10 +372,8 @@ FIXTURE_SETUP(part)
 {
 	int err;
 
-	if (geteuid() || !ksm_has("run"))
-		SKIP(return, "needs root and a kernel with KSM");
-	ASSERT_EQ(0, ksm_snapshot(&self->before));
-	ASSERT_EQ(0, ksm_begin());
+	if (!ksm_test_begins(_metadata, &self->before))
+		return;
 	err = has_huge_pages() ? map_huge(&self->a) : -EAGAIN;
 	if (err == -EAGAIN)
 		SKIP(return, "no huge page to be had");
