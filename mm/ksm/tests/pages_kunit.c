@@ -694,10 +694,7 @@ static void let_filter_forget(void)
 	ksm_domain_unlock(&ksm_domain);
 }
 
-/*
- * Both are quiet, so that neither is in a tree when the other is looked up at its turn.
- * Nothing holds them.
- */
+/* Both are quiet, so that neither is in a tree when the other is looked up at its turn. */
 static void twins_that_the_filter_has_missed_meet_at_the_turn(struct kunit *test)
 {
 	begin_turn();
@@ -705,7 +702,6 @@ static void twins_that_the_filter_has_missed_meet_at_the_turn(struct kunit *test
 	run_passes(2);
 	let_filter_forget();
 	fill_page(test, 1, OLD_BYTES);
-	lru_add_drain_all();
 	run_passes(4 + KSM_MAX_REST);
 	expect_shared(test, 0, 0);
 	run_passes(KSM_TURN_PASSES + 4);
