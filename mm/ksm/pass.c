@@ -98,18 +98,6 @@ static u64 sum_entry(struct ksm_domain *d, const struct ksm_candidate *c, unsign
 	       FIELD_PREP(KSM_ENTRY_TRIES, tries);
 }
 
-/* Keep what is known of a page, but look at it @again if this may be out of date. */
-static void keep(struct ksm_domain *d, const struct ksm_candidate *c, bool again)
-{
-	u64 entry = *entry_of(d, c);
-	struct ksm_rmap_item *item = ksm_entry_item(entry);
-
-	if (item)
-		item->again = again;
-	else if (again)
-		set_entry(d, c, entry & ~KSM_ENTRY_QUIET);
-}
-
 /*
  * The filter notes a new checksum, so that it sees a twin. It marks the checksum of a page
  * that will be looked up again, so that a twin in no tree is looked up then, too.
@@ -117,11 +105,14 @@ static void keep(struct ksm_domain *d, const struct ksm_candidate *c, bool again
 static void conclude(struct ksm_domain *d, struct ksm_candidate *c, enum verdict verdict)
 {
 	struct ksm_filter *filter = &d->scanner.filter;
+	struct ksm_rmap_item *item;
 
 	switch (verdict) {
 	case KEEP:
 	case AGAIN:
-		keep(d, c, verdict == AGAIN);
+		item = ksm_entry_item(*entry_of(d, c));
+		if (item)
+			item->again = verdict == AGAIN;
 		break;
 	case CHANGED:
 		ksm_filter_note(filter, c->key.checksum);
@@ -783,21 +774,17 @@ static void visit_batch(struct ksm_domain *d, struct ksm_batch *b)
 	finish_merges(d, b);
 }
 
-/* Full KSM pages are checked every prune_millisecs; each pass begins with a check, too. */
-static bool is_to_prune(const struct ksm_domain *d)
-{
-	unsigned long pause = msecs_to_jiffies(READ_ONCE(d->prune_millisecs));
-
-	return !d->slots.cursor || (d->index.chains && !d->index.nr_unpruned &&
-				    time_after_eq(jiffies, d->pruned + pause));
-}
-
-/* Returns the cost: less than @budget, so that the scan gets on, however often this is. */
+/*
+ * Full KSM pages are checked every prune_millisecs; each pass begins with a check, too.
+ * Returns the cost: less than @budget, so that the scan gets on, however often this is.
+ */
 static unsigned int prune(struct ksm_domain *d, u64 budget)
 {
+	unsigned long pause = msecs_to_jiffies(READ_ONCE(d->prune_millisecs));
 	unsigned int cost;
 
-	if (is_to_prune(d))
+	if (!d->slots.cursor || (d->index.chains && !d->index.nr_unpruned &&
+				 time_after_eq(jiffies, d->pruned + pause)))
 		ksm_index_prune_begin(&d->index);
 	if (!budget || !d->index.nr_unpruned)
 		return 0;
@@ -809,15 +796,11 @@ static unsigned int prune(struct ksm_domain *d, u64 budget)
 /* Returns the cost, in the unit of ksm_scan_end(); 0 at the end of the pass. */
 static unsigned int go_on(struct ksm_domain *d, u64 budget)
 {
-	unsigned int more;
-
 	if (!ksm_scan_begin(d, budget))
 		return 0;
 	read_batch(d, d->scanner.batch);
 	visit_batch(d, d->scanner.batch);
-	more = d->index.uncharged;
-	d->index.uncharged = 0;
-	return ksm_scan_end(d) + more;
+	return ksm_scan_end(d);
 }
 
 /**
@@ -842,7 +825,8 @@ bool ksm_pass(struct ksm_domain *d, unsigned int nr_pages)
 		cost = go_on(d, budget);
 		if (!cost)
 			return true;
-		budget -= min_t(u64, cost, budget);
+		budget -= min_t(u64, cost + d->index.uncharged, budget);
+		d->index.uncharged = 0;
 	}
 	return false;
 }
