@@ -515,6 +515,51 @@ KSM_TEST(pages_shared_by_fork_before_they_merged_move_without_the_parent)
 	EXPECT_EQ(0, child_call(&heir, child_damage, 0, 0));
 }
 
+#define RELATIVES	3
+
+/*
+ * A parent with one quiet page, and heirs that map it as well. ksmd keeps none of them, or
+ * one, where a twin would find it.
+ */
+static int start_quiet_family(struct child *parent, struct child *heir)
+{
+	int err, i;
+
+	err = child_start(parent) ?: child_call(parent, child_offer, 1, KEY) ?:
+	      ksm_passes(KSM_COMPLETE_PASSES);
+	for (i = 0; !err && i < RELATIVES; i++)
+		err = child_fork(parent, &heir[i]);
+	return err ?: ksm_passes(KSM_COMPLETE_PASSES);
+}
+
+/* How many of the heirs do not map the page of that frame? */
+static int heirs_apart(const struct child *heir, long frame)
+{
+	int i, apart = 0;
+
+	for (i = 0; i < RELATIVES; i++)
+		apart += child_call(&heir[i], child_frame, 0, 0) != frame;
+	return apart;
+}
+
+/* ksmd comes to the twin last: it has passed the heirs when it merges the parent's page. */
+KSM_TEST(a_twin_that_comes_later_is_merged_with_the_whole_family)
+{
+	struct child parent, heir[RELATIVES], twin;
+
+	ASSERT_EQ(0, ksm_set_if_present("smart_scan", !ksm_is_stock()));
+	ASSERT_EQ(0, start_quiet_family(&parent, heir));
+	ASSERT_EQ(0, heirs_apart(heir, child_call(&parent, child_frame, 0, 0)));
+	ASSERT_EQ(0, child_start(&twin));
+	ASSERT_EQ(0, child_call(&twin, child_offer, 1, KEY));
+	ASSERT_EQ(0, ksm_passes(KSM_COMPLETE_PASSES));
+
+	EXPECT_EQ(1, ksm_get("pages_shared"));
+	EXPECT_EQ(1 + RELATIVES, ksm_get("pages_sharing"));
+	EXPECT_EQ(child_call(&twin, child_frame, 0, 0), child_call(&parent, child_frame, 0, 0));
+	EXPECT_EQ(0, heirs_apart(heir, child_call(&twin, child_frame, 0, 0)));
+}
+
 KSM_TEST(merged_memory_that_is_not_inherited_is_empty_in_the_heir)
 {
 	struct child parent, heir;
