@@ -286,6 +286,67 @@ KSM_TEST(a_huge_page_that_keeps_changing_stays_whole)
 	EXPECT_EQ(0, area_damage(&a));
 }
 
+/* Pages of a huge page: one that does not change for a while, and one that does. */
+#define STILL		100
+#define CHANGING	300
+/* After so many accesses, one in each pass, ksmd reads the first less often. */
+#define ACCESSES	6
+
+static int access_and_pass(struct area *a, int nr)
+{
+	long passes = 1;
+	int i;
+
+	for (i = 0; passes > 0 && i < nr; i++) {
+		area_poke(a, CHANGING, i);
+		passes = ksm_one_pass();
+	}
+	return passes > 0 ? 0 : passes;
+}
+
+/* Once nobody accesses the huge page any more, ksmd reads it a last time. */
+static int wait_for_last_read(void)
+{
+	long before, passes;
+	int i;
+
+	for (i = 0; i < KSM_TURN_PASSES; i++) {
+		before = ksm_get("pages_scanned");
+		passes = ksm_one_pass();
+		if (passes < 0)
+			return passes;
+		if (ksm_get("pages_scanned") - before >= (long)huge_pages() - 1)
+			return 0;
+	}
+	return -ETIMEDOUT;
+}
+
+/*
+ * The pages of a huge page share one accessed bit. ksmd clears it when it looks at the page
+ * that changes, while the other one rests, since it was often read in vain.
+ */
+KSM_TEST(a_page_that_is_written_to_while_it_rests_finds_its_twin)
+{
+	struct area a = { 0 }, twin = { 0 };
+
+	if (ksm_is_stock())
+		SKIP(return, "the base kernel does not look at accessed bits");
+	if (!huge_area(_metadata, &a))
+		return;
+	ASSERT_EQ(0, ksm_set("smart_scan", 1));
+	ASSERT_EQ(0, map_twin_of(&twin, huge_pages()));
+	ASSERT_EQ(0, area_advise(&a, MADV_MERGEABLE));
+	ASSERT_EQ(0, access_and_pass(&a, ACCESSES));
+	ASSERT_EQ(0, wait_for_last_read());
+	ASSERT_EQ((long)HUGE / 1024, huge_kb(&a));
+	area_put(&a, STILL, KEY + huge_pages());
+	area_poke(&a, CHANGING, ACCESSES);
+	ASSERT_EQ(0, ksm_passes(KSM_COMPLETE_PASSES));
+
+	EXPECT_TRUE(pages_are_one(twin.mem, area_page(&a, STILL)));
+	EXPECT_EQ(0, area_damage(&a) + area_damage(&twin));
+}
+
 /* Huge pages of which only parts are mapped, in small pages */
 
 /* What can be done to the first 16 pages, which are in the first quarter. */
