@@ -154,6 +154,27 @@ KSM_TEST(pages_stay_on_their_node_when_told_to)
 	EXPECT_EQ(1, page_node(there.mem));
 }
 
+/* They have not changed, and nobody accesses them: only the setting is another. */
+KSM_TEST(quiet_pages_of_two_nodes_merge_as_soon_as_allowed)
+{
+	struct area here = { 0 }, there = { 0 };
+
+	if (!has_two_nodes())
+		SKIP(return, "needs two NUMA nodes");
+	ASSERT_EQ(0, ksm_set_if_present("smart_scan", !ksm_is_stock()));
+	ASSERT_EQ(0, ksm_set("merge_across_nodes", 0));
+	ASSERT_EQ(0, map_on_node(&here, 0));
+	ASSERT_EQ(0, map_on_node(&there, 1));
+	ASSERT_EQ(0, ksm_passes(KSM_COMPLETE_PASSES));
+	ASSERT_EQ(0, ksm_get("pages_shared"));
+	ASSERT_EQ(0, ksm_set("merge_across_nodes", 1));
+	ASSERT_EQ(0, ksm_passes(KSM_COMPLETE_PASSES));
+
+	EXPECT_EQ(PAGES, ksm_get("pages_shared"));
+	EXPECT_EQ(PAGES, ksm_get("pages_sharing"));
+	EXPECT_TRUE(pages_are_one(here.mem, there.mem));
+}
+
 KSM_TEST(each_node_has_its_own_merged_pages)
 {
 	struct area a[4] = { { 0 } };
