@@ -98,6 +98,25 @@ KSM_TEST(run_1_goes_on_after_run_0)
 	EXPECT_LE(scanned + PAGES, ksm_get("pages_scanned"));
 }
 
+/* ksmd is stopped after each FEW_PAGES, long before the end of a pass. */
+#define FEW_PAGES	10
+#define STOPS		(2 * SETTLE_PASSES * 2 * PAGES / FEW_PAGES)
+
+KSM_TEST(run_1_goes_on_with_the_pass_that_run_0_stopped)
+{
+	struct child c[2];
+	long scans;
+	int i;
+
+	ASSERT_EQ(0, children_offer(c, 2, PAGES, KEY));
+	scans = ksm_get("full_scans");
+	for (i = 0; i < STOPS && ksm_get("pages_sharing") < PAGES; i++)
+		ASSERT_EQ(0, ksm_some_pages(FEW_PAGES));
+
+	EXPECT_LT(scans, ksm_get("full_scans"));
+	EXPECT_EQ(PAGES, ksm_get("pages_sharing"));
+}
+
 KSM_TEST(full_scans_counts_passes)
 {
 	struct area a = { 0 };
