@@ -192,6 +192,27 @@ KSM_TEST(ksmd_sleeps_while_run_is_0)
 	EXPECT_TRUE(ksmd_falls_asleep());
 }
 
+/* Half as many become full pages, which is more than ksmd can check in one batch. */
+#define MANY_PAGES	4096
+
+KSM_TEST(checks_of_full_pages_leave_time_for_the_scan)
+{
+	struct area a = { 0 };
+
+	if (!ksm_has("max_page_sharing") || !ksm_has("stable_node_chains_prune_millisecs"))
+		SKIP(return, "no full pages, or no checks of them");
+	ASSERT_EQ(0, ksm_set("max_page_sharing", 2));
+	ASSERT_EQ(0, area_offer_same(&a, MANY_PAGES, KEY));
+	ASSERT_EQ(0, ksm_passes(SETTLE_PASSES));
+	ASSERT_EQ(MANY_PAGES / 2, ksm_get("pages_shared"));
+	ASSERT_EQ(0, ksm_set("stable_node_chains_prune_millisecs", 0));
+	ASSERT_EQ(0, ksm_set("sleep_millisecs", 0));
+	ASSERT_EQ(0, ksm_set("pages_to_scan", 100));
+	ASSERT_EQ(0, ksm_set("run", 1));
+
+	EXPECT_EQ(0, ksm_wait_scans(ksm_get("full_scans"), 3));
+}
+
 /* All that is offered in this test program is offered by a test process. */
 KSM_TEST(ksmd_sleeps_while_nothing_is_offered)
 {
