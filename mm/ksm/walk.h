@@ -3,7 +3,6 @@
 #define __MM_KSM_WALK_H
 
 #include <linux/mm.h>
-#include <linux/unroll.h>
 
 /**
  * struct ksm_table - a page table, or a huge mapping, in a walk
@@ -68,6 +67,11 @@ void ksm_flush_page(struct vm_area_struct *vma, struct page *page,
 /* How many entries are read between two tests, for speed. */
 #define KSM_PTES_AT_ONCE	8
 
+static inline u64 ksm_pte_bits(pte_t *ptep)
+{
+	return pte_val(ptep_get_lockless(ptep));
+}
+
 /**
  * ksm_ptes_none() - are KSM_PTES_AT_ONCE entries of a page table empty?
  * @ptep: the first of them
@@ -79,11 +83,11 @@ void ksm_flush_page(struct vm_area_struct *vma, struct page *page,
  */
 static inline bool ksm_ptes_none(pte_t *ptep)
 {
-	typeof(pte_val(*ptep)) bits = 0;
+	u64 bits = ksm_pte_bits(ptep) | ksm_pte_bits(ptep + 1) |
+		   ksm_pte_bits(ptep + 2) | ksm_pte_bits(ptep + 3) |
+		   ksm_pte_bits(ptep + 4) | ksm_pte_bits(ptep + 5) |
+		   ksm_pte_bits(ptep + 6) | ksm_pte_bits(ptep + 7);
 
-#define ADD_BITS(i, ...) bits |= pte_val(ptep_get_lockless(ptep + (i)));
-	UNROLL(KSM_PTES_AT_ONCE, ADD_BITS)
-#undef ADD_BITS
 	return pte_none(__pte(bits));
 }
 

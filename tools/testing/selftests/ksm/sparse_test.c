@@ -112,7 +112,8 @@ KSM_TEST(quiet_lonely_pages_are_skipped)
 	ASSERT_LT(0, passes);
 
 	/* Those that have their turn are read. */
-	EXPECT_LE(passes * (LONELY - LONELY / KSM_TURN_PASSES - 1), ksm_get("pages_skipped") - before);
+	EXPECT_LE(passes * (LONELY - LONELY / KSM_TURN_PASSES - 1),
+		  ksm_get("pages_skipped") - before);
 }
 
 KSM_TEST(a_lonely_page_that_is_written_to_finds_its_twin)
