@@ -96,7 +96,7 @@ static bool walk_pmd(struct ksm_walk *w, unsigned long end)
 	}
 	for (; go_on && w->reached < end; w->reached = t->end) {
 		t->start = w->reached;
-		t->end = PMD_SHIFT > KSM_BLOCK_SHIFT ? ksm_block_end(t->start, end) : end;
+		t->end = ksm_block_end(t->start, end);
 		go_on = walk_block(w);
 	}
 	return go_on;
