@@ -442,12 +442,11 @@ static enum verdict join_later(struct ksm_domain *d, struct ksm_candidate *c,
  */
 static bool is_held(struct ksm_domain *d, const struct ksm_candidate *c)
 {
-	bool failed_before = c->tries > 1 && !(*entry_of(d, c) & KSM_ENTRY_QUIET);
 	struct ksm_scanner *s = &d->scanner;
 
 	if (!ksm_folio_held(page_folio(c->page)))
 		return false;
-	if (s->drained || failed_before)
+	if (s->drained || (c->tries > 1 && !(*entry_of(d, c) & KSM_ENTRY_QUIET)))
 		return true;
 	lru_add_drain_all();
 	s->drained = true;
