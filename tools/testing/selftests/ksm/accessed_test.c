@@ -90,14 +90,13 @@ static long count_idle(const struct area *a, bool accessed)
 KSM_TEST(accessed_pages_are_not_idle_after_a_pass)
 {
 	struct area a;
-	long marked;
 
 	if (access(IDLE_BITMAP, W_OK))
 		SKIP(return, "no tracking of idle pages");
 	ASSERT_EQ(0, offer_known(&a));
-	marked = mark_idle(&a);
-	ASSERT_LT(PAGES / 2, marked);
-	ASSERT_EQ(marked, count_idle(&a, true) + count_idle(&a, false));
+	ASSERT_LT(PAGES / 2, mark_idle(&a));
+	/* A page that waits to be added to the LRU cannot be marked, and no error tells. */
+	ASSERT_LT(PAGES / 2, count_idle(&a, true) + count_idle(&a, false));
 	access_some(&a);
 	/* A page may rest for a while before ksmd looks at its bit. */
 	ASSERT_EQ(0, ksm_passes(KSM_COMPLETE_PASSES));
