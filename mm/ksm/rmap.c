@@ -348,7 +348,7 @@ bool ksm_item_needed(struct ksm_rmap_item *item, struct folio *folio, unsigned i
 	/* Most items are not needed, so the search for another one comes last. */
 	needed = needed && !is_redundant(item, &others);
 	*vmas -= min_t(unsigned int, *vmas,
-		       (2 * max - max(budget, 0) - max(others, 0)) / KSM_ANCHORS_PER_VMA);
+		       ((max - max(budget, 0)) + (max - max(others, 0))) / KSM_ANCHORS_PER_VMA);
 	return needed;
 }
 

@@ -88,6 +88,7 @@ static inline bool ksm_ptes_none(pte_t *ptep)
 		   ksm_pte_bits(ptep + 4) | ksm_pte_bits(ptep + 5) |
 		   ksm_pte_bits(ptep + 6) | ksm_pte_bits(ptep + 7);
 
+	BUILD_BUG_ON(KSM_PTES_AT_ONCE != 8);
 	return pte_none(__pte(bits));
 }
 
