@@ -82,7 +82,7 @@ copy_base() {
 	[ "$(cat "$2/.ksm-base" 2>/dev/null)" != "$1" ] || return 0
 	mkdir -p "$(dirname "$2")"
 	rm -rf "$2" "$2.new"
-	cp -al "$1" "$2.new" 2>/dev/null || { rm -rf "$2.new" && cp -a "$1" "$2.new"; }
+	cp -al "$1/." "$2.new" 2>/dev/null || { rm -rf "$2.new" && cp -a "$1/." "$2.new"; }
 	echo "$1" >"$2.new/.ksm-base"
 	mv "$2.new" "$2"
 }
